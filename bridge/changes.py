@@ -1,0 +1,120 @@
+"""What travels between the parts: changes on the way in, states on the way out.
+
+Two rules. A change says *that* a key was written, never *what*: the truth is read
+later. And loss is data: where changes may have been missed, a `Gap` travels the
+same way as a change does, and every layer knows what to do with it.
+
+The payload of a notification, written by `triggers` and read by `parse`:
+
+    {"t":"orders","o":"u","k":[["42"],["43","7"]]}    changed keys, one operation
+    {"t":"orders","o":"*"}                            anything may have changed
+
+`t` is the table's public name, `o` one of `i u d`. Each entry of `k` is the key's
+columns as text; where routing columns (topic columns outside the key) had other
+values before, those old values follow the key in the same entry. Nothing in a
+payload is unique to its moment: PostgreSQL sends equal payloads of one transaction
+once, and that is wanted.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+Key: TypeAlias = tuple[str, ...]
+"""A row's key columns as text, in the order of the config."""
+
+Old: TypeAlias = tuple[str | None, ...]
+"""The routing columns' values before a change, as text, in the order of `Table.routing`."""
+
+
+class Operation(StrEnum):
+    """What the trigger saw; a hint. A key that reads no row is deleted, whatever it says."""
+
+    INSERT = "i"
+    UPDATE = "u"
+    DELETE = "d"
+
+
+class Change(NamedTuple):
+    """This key of this table was written."""
+
+    table: str
+    key: Key
+    operation: Operation
+    old: Old | None = None
+
+
+class Gap(NamedTuple):
+    """Changes of this table (of every table, if None) may have been missed."""
+
+    table: str | None
+    reason: str
+
+
+class Lost(NamedTuple):
+    """The way from the database is broken; a Gap follows when it is whole again."""
+
+    reason: str
+
+
+class Dirty(NamedTuple):
+    """A key with changes that no read has seen yet.
+
+    `existed` is what the first of those changes says about the time before it;
+    `old` gathers where the row was meanwhile, for the topics it has left.
+    """
+
+    key: Key
+    existed: bool
+    old: frozenset[Old] = frozenset()
+
+
+class State(NamedTuple):
+    """What one key is now, as PostgreSQL wrote it, or that it is no more.
+
+    `values` are the texts of `Table.key + Table.routing`, in that order, or only the
+    key's where there is no row. `key_json` and `row` are JSON, never parsed here.
+    """
+
+    key: Key
+    values: tuple[str | None, ...]
+    key_json: str
+    row: str | None
+    version: str
+
+
+class Malformed(ValueError):
+    """A payload no trigger of ours wrote. Any role may NOTIFY: count it, and go on."""
+
+
+_OPERATIONS = {operation.value: operation for operation in Operation}
+
+
+def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Gap:
+    """A notification's payload → its changes, or the Gap it stands for.
+
+    `widths` gives (key columns, routing columns) of each table that is watched.
+    Raises `Malformed` for anything that a trigger of these tables cannot have written.
+    """
+    try:
+        message = json.loads(payload)
+        table, operation = message["t"], message["o"]
+        width = widths[table]
+        if operation == "*":
+            return Gap(table, "many keys changed")
+        return [_change(table, _OPERATIONS[operation], entry, width) for entry in message["k"]]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Malformed(repr(error)) from error
+
+
+def _change(table: str, operation: Operation, entry: list[str], width: tuple[int, int]) -> Change:
+    key, old = tuple(entry[: width[0]]), tuple(entry[width[0] :])
+    if len(key) != width[0] or len(old) not in (0, width[1]):
+        raise Malformed(f"{table}: {len(entry)} values in a key")
+    if not all(isinstance(text, str) for text in key):
+        raise Malformed(f"{table}: a key that is not text")
+    if not all(text is None or isinstance(text, str) for text in old):
+        raise Malformed(f"{table}: an old value that is not text")
+    return Change(table, key, operation, old or None)
