@@ -1,0 +1,92 @@
+"""Fixtures every test may use. `--pg` chooses the server, else DATABASE_URL, else the first found.
+
+server       the session's PostgreSQL: `.url(database)`, `.version`
+database     URL of a fresh database, this test's own
+connection   an autocommit session in that database
+admin        a second one, for what has to happen at the same time
+postgres     a whole server of this test's own, to be killed and restarted
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from bridge.demo.postgres import Postgres, find_binaries
+from bridge.errors import DatabaseError
+from tests.support import External, Server, connect, fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.demo.postgres import Binaries
+
+_SETTINGS = {"max_connections": "300"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pg", metavar="wheel|local|VERSION", help="which PostgreSQL to test with")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    try:
+        external = _external(config)
+        found = f"DATABASE_URL, {external.version}" if external else _found(config)
+        return f"server: {found}"
+    except (DatabaseError, psycopg.Error) as error:
+        return f"server: {error}"
+
+
+@pytest.fixture(scope="session")
+def server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    if external := _external(pytestconfig):
+        yield external
+        return
+    with Postgres.start(binaries=_found(pytestconfig), settings=_SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template() -> str:
+    """The database that `database` copies; a directory of tests may put one of its own here."""
+    return "template0"
+
+
+@pytest.fixture
+def database(server: Server, template: str) -> Iterator[str]:
+    yield from fresh_database(server, template)
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    with connect(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def admin(database: str) -> Iterator[psycopg.Connection]:
+    with connect(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def binaries(pytestconfig: pytest.Config) -> Binaries:
+    return _found(pytestconfig)
+
+
+@pytest.fixture
+def postgres(binaries: Binaries) -> Iterator[Postgres]:
+    with Postgres.start(binaries=binaries, settings=_SETTINGS) as server:
+        yield server
+
+
+def _external(config: pytest.Config) -> External | None:
+    url = os.environ.get("DATABASE_URL")
+    return External(url) if url and not config.getoption("--pg") else None
+
+
+def _found(config: pytest.Config) -> Binaries:
+    return find_binaries(config.getoption("--pg"))
