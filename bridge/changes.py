@@ -20,7 +20,10 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Key: TypeAlias = tuple[str, ...]
 """A row's key columns as text, in the order of the config."""
@@ -35,6 +38,14 @@ class Operation(StrEnum):
     INSERT = "i"
     UPDATE = "u"
     DELETE = "d"
+
+
+class Effect(StrEnum):
+    """What a change does to the set of rows that a topic is: the wire's `op`."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
 
 
 class Change(NamedTuple):
@@ -85,7 +96,14 @@ class State(NamedTuple):
     version: str
 
 
-class Malformed(ValueError):
+class Snapshot(NamedTuple):
+    """All rows of one topic at one moment, as (key, row) JSON texts."""
+
+    rows: Sequence[tuple[str, str]]
+    version: str
+
+
+class Malformed(ValueError):  # noqa: N818
     """A payload no trigger of ours wrote. Any role may NOTIFY: count it, and go on."""
 
 

@@ -1,0 +1,30 @@
+"""Whether this instance may be given subscribers, and if not, why not."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Health:
+    """Reasons against being ready, by who gave them; ready when there is none."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {"start": "starting"}
+        self._ready = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        return not self.reasons
+
+    def fail(self, who: str, reason: str) -> None:
+        self.reasons[who] = reason
+        self._ready.clear()
+
+    def clear(self, who: str) -> None:
+        self.reasons.pop(who, None)
+        if self.ready:
+            self._ready.set()
+
+    async def wait(self) -> None:
+        """Until there is no reason left."""
+        await self._ready.wait()

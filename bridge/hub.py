@@ -1,0 +1,290 @@
+"""Topics, who follows them, and what they are sent.
+
+The hub never waits for a subscriber: publishing puts messages into mailboxes and
+flushes each touched one once. It never reads the database either. What it needs read
+it hands out as a `Request`, which takes along the subscriptions that wait *before*
+the read begins: one who comes while a read runs waits for the next. So a snapshot
+always began after everybody it is for was registered, and nothing falls between.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge import wire
+from bridge.changes import Effect
+from bridge.errors import ProtocolError
+from bridge.mailbox import Mailbox, Subscription
+from bridge.membership import effects
+from bridge.topics import specific
+from bridge.wire import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from bridge.changes import Dirty, Snapshot, State
+    from bridge.mailbox import Sink
+    from bridge.tables import Table
+    from bridge.topics import Template
+    from bridge.wire import Message
+
+
+class Route:
+    """One template of one table, and the topics of it that somebody follows."""
+
+    __slots__ = ("followed", "keyed", "table", "template", "wanted")
+
+    def __init__(self, table: Table, template: Template) -> None:
+        self.table = table
+        self.template = template
+        self.keyed = set(template.columns) <= {column.name for column in table.key}
+        self.followed: dict[str, Topic] = {}
+        self.wanted: dict[Topic, None] = {}
+
+    def topic_of(self, dirty: Dirty) -> str | None:
+        """The topic a key belongs to, where the key alone decides."""
+        return self.template.topic(dict(zip(self.table.fields, dirty.key, strict=False)))
+
+
+class Topic:
+    """A topic somebody follows; `waiting` are owed a snapshot that nobody reads yet."""
+
+    __slots__ = ("name", "route", "subscriptions", "values", "waiting")
+
+    def __init__(self, name: str, route: Route, values: tuple[str, ...]) -> None:
+        self.name = name
+        self.route = route
+        self.values = values
+        self.subscriptions: dict[Subscription, None] = {}
+        self.waiting: dict[Subscription, None] = {}
+
+
+class Request(NamedTuple):
+    """Topics of one route to be read now, each with those who wait for it."""
+
+    route: Route
+    topics: dict[Topic, list[Subscription]]
+
+
+class Hub:
+    """Every topic, subscription and mailbox of this process.
+
+    `on_request` is called when there is something to read; it must not wait.
+    """
+
+    def __init__(self, *, subscriptions: int = 200) -> None:
+        self._limit = subscriptions
+        self._routes: list[Route] = []
+        self._by_table: dict[str, list[Route]] = defaultdict(list)
+        self._topics: dict[str, Topic] = {}
+        self.mailboxes: dict[Mailbox, None] = {}
+        self.live = False
+        self.on_request: Callable[[], None] = lambda: None
+
+    def watch(self, tables: Iterable[Table]) -> None:
+        """Make topics of these tables; until then none is known."""
+        for table in tables:
+            for template in specific(table.templates):
+                self._by_table[table.name].append(Route(table, template))
+        routes = [route for routes in self._by_table.values() for route in routes]
+        rank = {id(t): n for n, t in enumerate(specific(route.template for route in routes))}
+        self._routes = sorted(routes, key=lambda route: rank[id(route.template)])
+
+    @property
+    def subscribers(self) -> int:
+        return len(self.mailboxes)
+
+    @property
+    def topics(self) -> int:
+        return len(self._topics)
+
+    def templates(self) -> list[tuple[str, str]]:
+        """(table, template) of every kind of topic there is, in the config's order."""
+        return [(r.table.name, r.template.text) for rs in self._by_table.values() for r in rs]
+
+    # Subscribers come, ask and go.
+
+    def join(self, sink: Sink, greeting: Message) -> Mailbox:
+        mailbox = Mailbox(sink, self._want)
+        self.mailboxes[mailbox] = None
+        mailbox.reply(greeting)
+        if not self.live:
+            mailbox.fall_behind()
+        return mailbox
+
+    def leave(self, mailbox: Mailbox) -> None:
+        for subscription in list(mailbox.subscriptions.values()):
+            self._remove(subscription)
+        self.mailboxes.pop(mailbox, None)
+
+    def subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
+        """Register now; reply and snapshot follow when the topic has been read."""
+        route, values = self._resolve(command.topic)
+        if (old := mailbox.subscriptions.get(command.topic)) is not None:
+            self._remove(old)
+        elif len(mailbox.subscriptions) >= self._limit:
+            raise ProtocolError(
+                ErrorCode.TOO_MANY_SUBSCRIPTIONS, f"at most {self._limit} topics per connection"
+            )
+        topic = self._topics.get(command.topic) or Topic(command.topic, route, values)
+        self._topics[topic.name] = route.followed[topic.name] = topic
+        subscription = Subscription(mailbox, command)
+        mailbox.subscriptions[topic.name] = subscription
+        topic.subscriptions[subscription] = None
+        self._want(subscription)
+
+    def unsubscribe(self, mailbox: Mailbox, topic: str) -> None:
+        if (subscription := mailbox.subscriptions.get(topic)) is None:
+            raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, "this connection does not follow it")
+        self._remove(subscription)
+        mailbox.reply(wire.unsubscribed(topic))
+
+    def _resolve(self, name: str) -> tuple[Route, tuple[str, ...]]:
+        if not self._routes:
+            raise ProtocolError(
+                ErrorCode.UNAVAILABLE, "the bridge has not reached its database yet"
+            )
+        for route in self._routes:
+            if (values := route.template.match(name)) is not None:
+                return route, values
+        known = ", ".join(route.template.text for route in self._routes[:8])
+        raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; there are {known}")
+
+    def _remove(self, subscription: Subscription) -> None:
+        mailbox, topic = subscription.subscriber, self._topics[subscription.topic]
+        del mailbox.subscriptions[topic.name]
+        mailbox.drop(subscription)
+        subscription.request = None
+        topic.waiting.pop(subscription, None)
+        del topic.subscriptions[subscription]
+        if not topic.subscriptions:
+            del self._topics[topic.name], topic.route.followed[topic.name]
+            topic.route.wanted.pop(topic, None)
+
+    # What must be read, and what was.
+
+    def follows(self, table: str) -> bool:
+        """Whether anybody follows any topic of this table."""
+        return any(route.followed for route in self._by_table[table])
+
+    def wants(self, table: str, dirty: Dirty) -> bool:
+        """Whether reading this key could concern anybody."""
+        return any(
+            not route.keyed or route.topic_of(dirty) in route.followed
+            for route in self._by_table[table]
+            if route.followed
+        )
+
+    def gap(self, table: str | None) -> None:
+        """Changes may have been missed: everybody concerned is owed a new snapshot."""
+        for route in self._routes:
+            if table is None or route.table.name == table:
+                for topic in route.followed.values():
+                    for subscription in topic.subscriptions:
+                        self._want(subscription)
+
+    def requests(self, *, keyed: int, other: int) -> Request | None:
+        """The next topics to read, at most so many of one route; None if there is nothing to do."""
+        for route in self._routes:
+            if self.live and route.wanted:
+                return self._request(route, keyed if route.keyed else other)
+        return None
+
+    def _request(self, route: Route, limit: int) -> Request:
+        request = Request(route, {})
+        for topic in list(route.wanted)[:limit]:
+            del route.wanted[topic]
+            request.topics[topic] = list(topic.waiting)
+            topic.waiting.clear()
+            for subscription in request.topics[topic]:
+                subscription.request = request
+        return request
+
+    def _want(self, subscription: Subscription) -> None:
+        topic = self._topics[subscription.topic]
+        subscription.request = None
+        subscription.floor = None
+        topic.waiting[subscription] = None
+        topic.route.wanted[topic] = None
+        self.on_request()
+
+    def again(self, request: Request) -> None:
+        """The read failed for reasons of the database: all who waited wait on."""
+        for subscriptions in request.topics.values():
+            for subscription in subscriptions:
+                if subscription.request is request:
+                    self._want(subscription)
+
+    def deliver(self, request: Request, answers: Mapping[Topic, Snapshot | ProtocolError]) -> None:
+        """A read is done: each topic has its snapshot, or the reason why it has none."""
+        told: dict[Mailbox, None] = {}
+        for topic, answer in answers.items():
+            waiting = [s for s in request.topics[topic] if s.request is request]
+            told.update(dict.fromkeys(s.subscriber for s in waiting))
+            if isinstance(answer, ProtocolError):
+                self._refuse(waiting, answer)
+            elif waiting:
+                pages = wire.snapshot(topic.name, answer.rows, answer.version)
+                for subscription in waiting:
+                    subscription.bring_up(pages, answer.version)
+                    subscription.subscriber.mark(subscription)
+        for mailbox in told:
+            mailbox.flush()
+            if self.live:
+                mailbox.settle()
+
+    def _refuse(self, waiting: Iterable[Subscription], error: ProtocolError) -> None:
+        for subscription in waiting:
+            self._remove(subscription)
+            subscription.subscriber.reply(
+                wire.error(error.code, str(error), subscription.topic, subscription.id)
+            )
+
+    # What changed, and who is told.
+
+    def publish(self, table: Table, dirty: Iterable[Dirty], states: Iterable[State]) -> int:
+        """Tell everybody concerned; returns how many messages were put into mailboxes."""
+        told = self._concerned(table, {key.key: key for key in dirty}, states)
+        # Deletes first: where a key only changed its spelling, the row must survive.
+        told.sort(key=lambda telling: telling[1] is not Effect.DELETE)
+        count = 0
+        touched: dict[Mailbox, None] = {}
+        for topic, effect, state in told:
+            row = None if effect is Effect.DELETE else state.row
+            message = wire.change(
+                topic.name, table.name, effect, state.key_json, row, state.version
+            )
+            for subscription in topic.subscriptions:
+                if subscription.offer(state.key, message):
+                    subscription.subscriber.mark(subscription)
+                    touched[subscription.subscriber] = None
+                    count += 1
+        for mailbox in touched:
+            mailbox.flush()
+        return count
+
+    def _concerned(
+        self, table: Table, dirty: Mapping[tuple[str, ...], Dirty], states: Iterable[State]
+    ) -> list[tuple[Topic, Effect, State]]:
+        routes = [route for route in self._by_table[table.name] if route.followed]
+        return [
+            (route.followed[name], effect, state)
+            for state in states
+            for route in routes
+            for name, effect in effects(route.template, table.fields, dirty[state.key], state)
+            if name in route.followed
+        ]
+
+    def stale(self) -> None:
+        """The database is out of reach: say so once to everybody."""
+        self.live = False
+        for mailbox in self.mailboxes:
+            mailbox.fall_behind()
+
+    def resume(self) -> None:
+        """The database is back: everything followed is read anew, and `live` said after it."""
+        self.live = True
+        self.gap(None)
+        for mailbox in self.mailboxes:
+            mailbox.settle()

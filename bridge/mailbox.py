@@ -1,0 +1,193 @@
+"""What one subscriber is still owed.
+
+A mailbox conflates: per subscription it holds the pages of one snapshot and, per key,
+the newest change. A subscriber that reads slowly gets fewer and newer states, and
+costs memory for the keys it follows, never for the updates they get. Past `CAPACITY`
+unsent changes a subscription forgets them and is owed a new snapshot instead.
+
+Nothing here waits. `flush` writes while the sink takes it; the sink calls `flush`
+again when it can take more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from bridge import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bridge.changes import Key
+    from bridge.wire import ChangeMessage, Message
+
+CAPACITY = 10_000
+"""Unsent changes of one subscription."""
+
+CHUNK = 256 * 1024
+"""Characters handed to the sink at a time, so that one slow reader cannot fill its buffer."""
+
+
+class Sink(Protocol):
+    """A subscriber's connection, as the hub sees it."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether a write would go out now rather than pile up."""
+
+    def write(self, messages: list[Message]) -> None:
+        """Send all of these in one go; never waits, never raises."""
+
+    @property
+    def stalled_since(self) -> float | None:
+        """The loop's time since when the peer has taken nothing, or None."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection, within seconds even if the peer does not read."""
+
+
+class Subscription:
+    """One subscriber's interest in one topic.
+
+    `floor` is the version of the snapshot it was brought up to date with; while it is
+    None a snapshot is owed, and changes are kept until that has come; `request` is the
+    read that will bring it, once one has begun.
+    """
+
+    __slots__ = (
+        "announced",
+        "changes",
+        "floor",
+        "greeting",
+        "id",
+        "overflowed",
+        "pages",
+        "request",
+        "snapshot",
+        "subscriber",
+        "topic",
+    )
+
+    def __init__(self, subscriber: Mailbox, command: wire.Subscribe) -> None:
+        self.subscriber = subscriber
+        self.topic = command.topic
+        self.id = command.id
+        self.snapshot = command.snapshot
+        self.greeting: Message | None = wire.subscribed(command.topic, command.id)
+        self.announced = False
+        self.floor: str | None = None
+        self.request: object | None = None
+        self.overflowed = False
+        self.pages: deque[Message] = deque()
+        self.changes: dict[Key, ChangeMessage] = {}
+
+    def offer(self, key: Key, message: ChangeMessage) -> bool:
+        """Keep a change for sending; True if it can go out with the next flush."""
+        if self.floor is not None and message.version < self.floor:
+            return False
+        if (unsent := self.changes.pop(key, None)) is not None:
+            message = message.after(unsent)
+        self.changes[key] = message
+        if len(self.changes) > CAPACITY:
+            return self._overflow()
+        return self.floor is not None
+
+    def _overflow(self) -> bool:
+        waiting = self.floor is None
+        self.forget()
+        if waiting:
+            self.subscriber.on_overflow(self)
+        # A slow reader is owed its snapshot when it reads again, not before.
+        self.overflowed = not waiting
+        return self.overflowed
+
+    def bring_up(self, pages: Iterable[Message], version: str) -> None:
+        """A snapshot came: what it shows already need not be sent again.
+
+        One who asked for none gets one all the same after a gap: it cannot know what it missed.
+        """
+        self.floor = version
+        self.overflowed = False
+        self.pages = deque(pages if self.snapshot or self.announced else ())
+        self.announced = True
+        self.changes = {
+            key: message for key, message in self.changes.items() if message.version > version
+        }
+
+    def forget(self) -> None:
+        """Drop what is unsent: a snapshot that replaces it is owed."""
+        self.floor = None
+        self.pages.clear()
+        self.changes.clear()
+
+
+class Mailbox:
+    """One subscriber: its subscriptions, and what it has not been sent yet."""
+
+    __slots__ = ("_ready", "_replies", "behind", "on_overflow", "sink", "subscriptions")
+
+    def __init__(self, sink: Sink, on_overflow: Callable[[Subscription], None]) -> None:
+        self.sink = sink
+        self.on_overflow = on_overflow
+        self.subscriptions: dict[str, Subscription] = {}
+        self.behind = False
+        self._ready: dict[Subscription, None] = {}
+        self._replies: deque[Message] = deque()
+
+    def reply(self, message: Message) -> None:
+        """Send something that is not about a topic's rows; replies keep their order."""
+        self._replies.append(message)
+        self.flush()
+
+    def mark(self, subscription: Subscription) -> None:
+        """This subscription has something to send."""
+        self._ready[subscription] = None
+
+    def drop(self, subscription: Subscription) -> None:
+        self._ready.pop(subscription, None)
+
+    def flush(self) -> None:
+        """Write what is owed for as long as the sink takes it."""
+        while (self._ready or self._replies) and self.sink.writable:
+            self.sink.write(self._take())
+
+    def fall_behind(self) -> None:
+        """The database is out of reach: say `stale`, once."""
+        if not self.behind:
+            self.behind = True
+            self.reply(wire.status("stale"))
+
+    def settle(self) -> None:
+        """After a loss: say `live` once no snapshot is owed any more."""
+        if self.behind and all(s.floor is not None for s in self.subscriptions.values()):
+            self.behind = False
+            self.reply(wire.status("live"))
+
+    def _take(self) -> list[Message]:
+        """Up to CHUNK characters: rows first, then replies, so that no `live` overtakes a row."""
+        taken: list[Message] = []
+        room = CHUNK
+        while self._ready and room > 0:
+            subscription = next(iter(self._ready))
+            if subscription.greeting is not None:
+                taken.append(subscription.greeting)
+                subscription.greeting = None
+            while subscription.pages and room > 0:
+                taken.append(subscription.pages.popleft())
+                room -= len(taken[-1].text)
+            while not subscription.pages and subscription.changes and room > 0:
+                taken.append(subscription.changes.pop(next(iter(subscription.changes))))
+                room -= len(taken[-1].text)
+            if not subscription.pages and not subscription.changes:
+                self._finish(subscription)
+        while self._replies and room > 0:
+            taken.append(self._replies.popleft())
+            room -= len(taken[-1].text)
+        return taken
+
+    def _finish(self, subscription: Subscription) -> None:
+        del self._ready[subscription]
+        if subscription.overflowed:
+            subscription.overflowed = False
+            self.on_overflow(subscription)

@@ -1,0 +1,48 @@
+"""What an instance counts, for Prometheus. Each bridge has a registry of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """Every metric of one bridge; names carry the unit, times are seconds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.notifications = self._counter("notifications", "Notifications received")
+        self.malformed = self._counter("malformed", "Notifications no trigger of ours wrote")
+        self.changes = self._counter("changes", "Changed keys named by notifications")
+        self.gaps = self._counter("gaps", "Stretches in which changes may have been missed")
+        self.reloads = self._counter("reloads", "SELECTs for changed keys")
+        self.snapshots = self._counter("snapshots", "SELECTs for snapshots of topics")
+        self.load_errors = self._counter("load_errors", "SELECTs that failed and are tried again")
+        self.poisoned = self._counter("poisoned", "Keys that PostgreSQL refused to read")
+        self.messages = self._counter("messages", "Messages written to subscribers")
+        self.sent = self._counter("sent_bytes", "Bytes written to subscribers")
+        self.stalled = self._counter("stalled", "Subscribers closed because they stopped reading")
+        self.subscribers = self._gauge("subscribers", "Connected subscribers")
+        self.topics = self._gauge("topics", "Topics that somebody follows")
+        self.dirty = self._gauge("dirty_keys", "Keys that changed and were not read yet")
+        self.ready = self._gauge("ready", "1 while this instance may be given subscribers")
+        self.last_latency = self._gauge(
+            "last_latency_seconds",
+            "From the last notification's arrival to its message being written",
+        )
+        self.latency = Histogram(
+            "rowcast_latency_seconds",
+            "From a notification's arrival to its message being written, debounce included",
+            buckets=_LATENCY,
+            registry=self.registry,
+        )
+
+    def _counter(self, name: str, what: str) -> Counter:
+        return Counter(f"rowcast_{name}", what, registry=self.registry)
+
+    def _gauge(self, name: str, what: str) -> Gauge:
+        return Gauge(f"rowcast_{name}", what, registry=self.registry)
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,242 @@
+"""The wire: commands in, messages out, each encoded once for all who get it.
+
+Rows arrive as the JSON text PostgreSQL wrote and are spliced into messages as they
+are: never parsed, never written anew, so nothing that JSON can say is lost here.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.changes import Effect
+from bridge.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROTOCOL = 1
+
+
+class CloseCode(IntEnum):
+    """Why a connection ends: below 4500 come back with jitter, from 4500 on do not."""
+
+    TOO_LARGE = 1009
+    RESTARTING = 1012
+    TOKEN_EXPIRED = 4401
+    STALLED = 4408
+    OVER_LIMIT = 4429
+    BAD_TOKEN = 4500
+    FORBIDDEN = 4503
+
+
+class ErrorCode(StrEnum):
+    """Why a command was not done; the connection stays."""
+
+    BAD_MESSAGE = "bad_message"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_TOPIC = "unknown_topic"
+    FORBIDDEN = "forbidden"
+    UNAUTHENTICATED = "unauthenticated"
+    TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
+    MESSAGE_TOO_LARGE = "message_too_large"
+    SNAPSHOT_TOO_LARGE = "snapshot_too_large"
+    UNAVAILABLE = "unavailable"
+
+
+class Message:
+    """One message as JSON text; its WebSocket frame is made once, when first asked for."""
+
+    __slots__ = ("_frame", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._frame: bytes | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """The message as one final, unmasked text frame (RFC 6455, 5.2)."""
+        if self._frame is None:
+            payload = self.text.encode()
+            self._frame = _header(len(payload)) + payload
+        return self._frame
+
+
+class ChangeMessage(Message):
+    """A `change`; it can say a different `op` to a subscriber who missed the ones before."""
+
+    __slots__ = ("_others", "_parts", "effect", "version")
+
+    def __init__(self, parts: tuple[str, str], effect: Effect, version: str) -> None:
+        super().__init__(f'{parts[0]},"op":"{effect}",{parts[1]}')
+        self._parts = parts
+        self._others: dict[Effect, ChangeMessage] = {}
+        self.effect = effect
+        self.version = version
+
+    def after(self, unsent: ChangeMessage) -> ChangeMessage:
+        """This change as it reads to somebody who never got `unsent`."""
+        effect = _CONFLATED.get((unsent.effect, self.effect), self.effect)
+        if effect is self.effect:
+            return self
+        if effect not in self._others:
+            self._others[effect] = ChangeMessage(self._parts, effect, self.version)
+        return self._others[effect]
+
+
+_CONFLATED = {
+    (Effect.INSERT, Effect.UPDATE): Effect.INSERT,
+    (Effect.DELETE, Effect.INSERT): Effect.UPDATE,
+}
+
+
+def _header(length: int) -> bytes:
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _message(kind: str, **fields: Any) -> Message:
+    return Message(_json({"type": kind, **fields}))
+
+
+def welcome(instance: str, version: str) -> Message:
+    return _message("welcome", protocol=PROTOCOL, instance=instance, version=version)
+
+
+def subscribed(topic: str, id: Any, *, resumed: bool = False) -> Message:  # noqa: A002
+    return _message("subscribed", topic=topic, **_id(id), resumed=resumed)
+
+
+def unsubscribed(topic: str) -> Message:
+    return _message("unsubscribed", topic=topic)
+
+
+def status(state: str) -> Message:
+    return _message("status", state=state)
+
+
+def pong() -> Message:
+    return _message("pong")
+
+
+def error(code: str, message: str, topic: str | None = None, id: Any = None) -> Message:  # noqa: A002
+    about = {} if topic is None else {"topic": topic}
+    return _message("error", code=str(code), message=message, **about, **_id(id))
+
+
+def _id(value: Any) -> dict[str, Any]:
+    return {} if value is None else {"id": value}
+
+
+def change(
+    topic: str, table: str, effect: Effect, key: str, row: str | None, version: str
+) -> ChangeMessage:
+    """A change of one key in one topic; `key` and `row` are JSON text, a delete's row is None."""
+    head = f'{{"type":"change","topic":{_json(topic)},"table":{_json(table)}'
+    tail = f'"key":{key},"row":{row or "null"},"version":"{version}"}}'
+    return ChangeMessage((head, tail), effect, version)
+
+
+PAGE = 64 * 1024
+"""Characters of rows after which a snapshot's page is full."""
+
+
+def snapshot(topic: str, rows: Sequence[tuple[str, str]], version: str) -> list[Message]:
+    """All rows of a topic, as (key, row) JSON texts → its pages; at least one."""
+    pages = _pages([f'{{"key":{key},"row":{row}}}' for key, row in rows])
+    head, last = f'{{"type":"snapshot","topic":{_json(topic)},"rows":[', len(pages) - 1
+    return [
+        Message(
+            f'{head}{",".join(page)}],"first":{_json(n == 0)},"last":{_json(n == last)}'
+            f',"version":"{version}"}}'
+        )
+        for n, page in enumerate(pages)
+    ]
+
+
+def _pages(rows: list[str]) -> list[list[str]]:
+    pages: list[list[str]] = [[]]
+    size = 0
+    for row in rows:
+        if size >= PAGE:
+            pages.append([])
+            size = 0
+        pages[-1].append(row)
+        size += len(row)
+    return pages
+
+
+class Subscribe(NamedTuple):
+    topic: str
+    id: Any = None
+    snapshot: bool = True
+
+
+class Unsubscribe(NamedTuple):
+    topic: str
+
+
+class Ping(NamedTuple):
+    pass
+
+
+Command = Subscribe | Unsubscribe | Ping
+
+
+def parse(frame: str | bytes) -> Command:
+    """A subscriber's frame → its command. Raises `ProtocolError` saying what would be right."""
+    message = _object(frame)
+    kind = message.get("type")
+    if kind == "ping":
+        return Ping()
+    if kind == "subscribe":
+        return Subscribe(_topic(message), message.get("id"), _flag(message, "snapshot"))
+    if kind == "unsubscribe":
+        return Unsubscribe(_topic(message))
+    if kind is None:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, 'the message has no "type"')
+    raise ProtocolError(
+        ErrorCode.UNKNOWN_TYPE,
+        f"unknown type {_short(kind)}; known are subscribe, unsubscribe, ping",
+    )
+
+
+def _object(frame: str | bytes) -> dict[str, Any]:
+    if isinstance(frame, bytes):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "binary frame; send JSON in a text frame")
+    try:
+        message = json.loads(frame)
+    except (ValueError, RecursionError):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "the message is not JSON") from None
+    if not isinstance(message, dict):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "the message is not a JSON object")
+    return message
+
+
+def _topic(message: dict[str, Any]) -> str:
+    topic = message.get("topic")
+    if not isinstance(topic, str) or not topic:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f'"topic" is {_short(topic)}; give a string')
+    return topic
+
+
+def _flag(message: dict[str, Any], name: str) -> bool:
+    value = message.get(name, True)
+    if not isinstance(value, bool):
+        raise ProtocolError(
+            ErrorCode.BAD_MESSAGE, f'"{name}" is {_short(value)}; give true or false'
+        )
+    return value
+
+
+def _short(value: Any) -> str:
+    text = _json(value)
+    return text if len(text) <= 60 else text[:57] + "..."
