@@ -1,0 +1,283 @@
+"""What the database has: relations, and what of the bridge is installed. Reads only.
+
+Names are compared exactly, never folded and never cut at 63 bytes. A connection is
+used in whatever state it is; nothing is set on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import dict_row
+
+from bridge.resolve import resolve
+from bridge.tables import Column, ForeignKey, Relation
+from bridge.triggers import Installed, InstalledFunction, InstalledTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import LiteralString
+
+    from psycopg import Connection
+
+    from bridge.config import Config
+    from bridge.tables import Name, Table
+
+# to_regclass cuts a name at 63 bytes in silence, hence the comparison with relname. It
+# also refuses schemas one may not use, which is why it serves the search path only.
+_OIDS = """
+SELECT (wanted.place - 1)::int, c.oid::int8
+FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS wanted(schema, name, place)
+JOIN pg_catalog.pg_class AS c ON c.relname = wanted.name AND c.relkind IN ('r','p','v','m','f')
+JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+WHERE CASE WHEN wanted.schema IS NULL
+      THEN c.oid = pg_catalog.to_regclass(pg_catalog.quote_ident(wanted.name))
+      ELSE s.nspname = wanted.schema END
+"""
+
+_RELATIONS = """
+SELECT c.oid::int8 AS oid, s.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+       pg_catalog.pg_get_userbyid(c.relowner) AS owner, c.relispartition AS is_partition,
+       c.relrowsecurity AS row_security
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+WHERE c.oid = ANY(%s::oid[])
+"""
+
+# A type is named with its schema and without a length: `::varchar(3)` cuts a value and
+# `::char` means one character, where pg_catalog.varchar and pg_catalog.bpchar keep it.
+_COLUMNS = """
+WITH RECURSIVE below AS (
+    SELECT oid AS type, oid AS base, typbasetype AS next FROM pg_catalog.pg_type
+    UNION ALL
+    SELECT below.type, t.oid, t.typbasetype
+    FROM below JOIN pg_catalog.pg_type AS t ON t.oid = below.next
+)
+SELECT a.attrelid::int8 AS oid, a.attname AS name,
+       pg_catalog.format('%%I.%%I', ts.nspname, t.typname) AS type,
+       b.typname AS base, bs.nspname = 'pg_catalog' AS builtin,
+       a.attnotnull AS not_null, a.attgenerated = 'v' AS virtual
+FROM pg_catalog.pg_attribute AS a
+JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_namespace AS ts ON ts.oid = t.typnamespace
+JOIN below ON below.type = t.oid AND below.next = 0
+JOIN pg_catalog.pg_type AS b ON b.oid = below.base
+JOIN pg_catalog.pg_namespace AS bs ON bs.oid = b.typnamespace
+WHERE a.attrelid = ANY(%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+"""
+
+_UNIQUE = """
+SELECT i.indrelid::int8 AS oid, i.indisprimary AS is_primary,
+       pg_catalog.array_agg(a.attname::text ORDER BY k.place) AS columns
+FROM pg_catalog.pg_index AS i
+CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
+LEFT JOIN pg_catalog.pg_attribute AS a
+     ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attnotnull
+WHERE i.indrelid = ANY(%s::oid[]) AND i.indisunique AND i.indisvalid AND i.indimmediate
+      AND i.indpred IS NULL AND k.place <= i.indnkeyatts
+GROUP BY i.indexrelid, i.indrelid, i.indisprimary
+HAVING pg_catalog.bool_and(a.attname IS NOT NULL)
+ORDER BY i.indisprimary DESC, i.indexrelid
+"""
+
+_FOREIGN_KEYS = """
+SELECT f.conrelid::int8 AS oid, f.confrelid::int8 AS target,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(f.conkey) WITH ORDINALITY AS k(n, place)
+             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.n
+             ORDER BY k.place) AS columns,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(f.confkey) WITH ORDINALITY AS k(n, place)
+             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.confrelid AND a.attnum = k.n
+             ORDER BY k.place) AS target_columns
+FROM pg_catalog.pg_constraint AS f
+WHERE f.conrelid = ANY(%s::oid[]) AND f.contype = 'f' AND f.conparentid = 0
+ORDER BY f.conname
+"""
+
+_NAMES = """
+SELECT s.nspname, c.relname, c.oid::int8, c.relkind IN ('r', 'p') AND NOT c.relispartition
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+      AND s.nspname NOT IN ('pg_catalog', 'information_schema')
+ORDER BY s.nspname, c.relname
+"""
+
+_OBJECTS = """
+SELECT pg_catalog.count(*) > 0,
+       pg_catalog.count(c.oid) > 0
+FROM pg_catalog.pg_namespace AS s
+LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.oid AND c.relname = 'epoch'
+WHERE s.nspname = %s
+"""
+
+_TRIGGERS = """
+SELECT t.tgrelid::int8, cs.nspname, c.relname, t.tgname, p.proname,
+       CASE WHEN t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgattr::text = ''
+            THEN ARRAY[t.tgtype::text, t.tgoldtable, t.tgnewtable] END,
+       t.tgenabled::text
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace AS cs ON cs.oid = c.relnamespace
+WHERE s.nspname = %s AND t.tgname LIKE 'rowcast\\_%%' AND NOT t.tgisinternal
+ORDER BY cs.nspname, c.relname, t.tgname
+"""
+
+_FUNCTIONS = """
+SELECT p.proname, coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), ''), p.prosrc,
+       coalesce(p.proconfig, '{}'), p.prosecdef
+FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
+WHERE s.nspname = %s AND p.proname LIKE 'capture\\_%%' AND p.pronargs = 0
+ORDER BY p.proname
+"""
+
+_FACTS = """
+SELECT current_setting('server_version') AS version,
+       current_setting('server_version_num')::int AS version_number,
+       current_database()::text AS database, current_user::text AS role,
+       pg_is_in_recovery() AS in_recovery,
+       current_setting('server_encoding') AS encoding,
+       current_setting('max_prepared_transactions')::int AS max_prepared_transactions,
+       pg_notification_queue_usage() AS queue_usage
+"""
+
+_PRIVILEGES = """
+SELECT c.oid::int8 AS oid, pg_has_role(c.relowner, 'USAGE') AS owns,
+       has_table_privilege(c.oid, 'SELECT') AS reads,
+       ARRAY(SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = c.oid
+             AND a.attnum > 0 AND has_column_privilege(c.oid, a.attnum, 'SELECT')) AS columns,
+       has_schema_privilege(c.relnamespace, 'USAGE') AS enters,
+       row_security_active(c.oid) AS filtered
+FROM pg_class AS c WHERE c.oid = ANY(%s::oid[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The server and the session. `version_number` is like 150018, `queue_usage` 0 to 1."""
+
+    version: str
+    version_number: int
+    database: str
+    role: str
+    in_recovery: bool
+    encoding: str
+    max_prepared_transactions: int
+    queue_usage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Privileges:
+    """What the session's role may do with a relation; `columns` are those it may read.
+
+    `filtered`: row security applies to this role, so it serves what its policies show.
+    """
+
+    oid: int
+    owns: bool
+    reads: bool
+    columns: tuple[str, ...]
+    enters: bool
+    filtered: bool
+
+
+def read(connection: Connection[Any], names: Iterable[Name]) -> dict[Name, Relation | None]:
+    """Each name → its relation, or None where there is none of that name."""
+    wanted = list(dict.fromkeys(names))
+    schemas, relations = [schema for schema, _ in wanted], [name for _, name in wanted]
+    found = dict(connection.execute(_OIDS, (schemas, relations)).fetchall())
+    known = _relations(connection, list(found.values()))
+    return {name: known.get(found.get(place, 0)) for place, name in enumerate(wanted)}
+
+
+def relations(connection: Connection[Any]) -> tuple[Relation, ...]:
+    """Every ordinary or partitioned table of the users, by schema and name."""
+    oids = [oid for _, _, oid, table in connection.execute(_NAMES).fetchall() if table]
+    known = _relations(connection, oids)
+    return tuple(known[oid] for oid in oids)
+
+
+def resolved(connection: Connection[Any], config: Config) -> dict[str, Table]:
+    """The config's tables as this database has them. Raises `CatalogError`."""
+    found = read(connection, [table.table for table in config.tables.values()])
+    names = [(schema, name) for schema, name, _, _ in connection.execute(_NAMES).fetchall()]
+    return resolve(config, found, names)
+
+
+def installed(connection: Connection[Any], schema: str) -> Installed:
+    """What is installed by a bridge whose own schema is `schema`."""
+    own, epoch = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, False)
+    triggers = connection.execute(_TRIGGERS, (schema,)).fetchall()
+    functions = connection.execute(_FUNCTIONS, (schema,)).fetchall()
+    return Installed(
+        own,
+        epoch,
+        triggers=tuple(_trigger(*row) for row in triggers),
+        functions=tuple(_function(*row) for row in functions),
+    )
+
+
+def facts(connection: Connection[Any]) -> Facts:
+    """What matters of the server before it is asked for anything."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        (row,) = cursor.execute(_FACTS).fetchall()
+    return Facts(**row)
+
+
+def privileges(connection: Connection[Any], oids: Iterable[int]) -> dict[int, Privileges]:
+    """What the session's role may do with each of these relations."""
+    rows = _rows(connection, _PRIVILEGES, list(oids))
+    return {row["oid"]: Privileges(**row | {"columns": tuple(row["columns"])}) for row in rows}
+
+
+def _rows(connection: Connection[Any], query: LiteralString, oids: Sequence[int]) -> list[Any]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, (list(oids),)).fetchall()
+
+
+def _relations(connection: Connection[Any], oids: Sequence[int]) -> dict[int, Relation]:
+    columns = _grouped(_rows(connection, _COLUMNS, oids))
+    unique = _grouped(_rows(connection, _UNIQUE, oids))
+    references = _grouped(_rows(connection, _FOREIGN_KEYS, oids))
+    return {
+        row["oid"]: Relation(
+            **row,
+            columns=tuple(Column(**column) for column in columns.get(row["oid"], ())),
+            foreign_keys=tuple(_reference(**key) for key in references.get(row["oid"], ())),
+            **_keys(unique.get(row["oid"], ())),
+        )
+        for row in _rows(connection, _RELATIONS, oids)
+    }
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """By `oid`, which is taken out of each row."""
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row.pop("oid"), []).append(row)
+    return groups
+
+
+def _keys(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    unique = [(tuple(row["columns"]), row["is_primary"]) for row in rows]
+    primary = next((columns for columns, is_primary in unique if is_primary), None)
+    return {"primary_key": primary, "unique": tuple(columns for columns, _ in unique)}
+
+
+def _reference(target: int, columns: list[str], target_columns: list[str]) -> ForeignKey:
+    return ForeignKey(tuple(columns), target, tuple(target_columns))
+
+
+def _trigger(*row: Any) -> InstalledTrigger:
+    table, schema, relation, name, function, shape, enabled = row
+    known = shape and (int(shape[0]), shape[1], shape[2])
+    return InstalledTrigger(table, schema, relation, name, function, known, enabled)
+
+
+def _function(
+    name: str, comment: str, body: str, settings: list[str], definer: bool
+) -> InstalledFunction:
+    pairs = (setting.partition("=") for setting in settings)
+    known = frozenset((setting, value) for setting, _, value in pairs)
+    return InstalledFunction(name, comment, body, known, definer)

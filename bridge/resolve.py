@@ -1,0 +1,198 @@
+"""Config and catalog → tables, or everything that does not fit, each with its place and remedy.
+
+Pure: the catalog comes as values. Names are compared exactly, as PostgreSQL does it
+with quoted ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from bridge.errors import CatalogError, Problem
+from bridge.tables import Table
+from bridge.topics import Template, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from bridge.config import Config, TableConfig
+    from bridge.tables import Column, Name, Relation
+
+
+def resolve(
+    config: Config,
+    relations: Mapping[Name, Relation | None],
+    names: Iterable[tuple[str, str]] = (),
+) -> dict[str, Table]:
+    """The config's tables by public name, joined with the catalog's `relations`.
+
+    `names` are all (schema, relation) of the database, for suggestions.
+    Raises `CatalogError` with everything that does not fit.
+    """
+    known = tuple(names)
+    problems: list[Problem] = []
+    tables: list[Table] = []
+    for entry in config.tables.values():
+        relation = relations.get(entry.table)
+        if complaint := _unwatchable(entry.table, relation, known):
+            at = ("tables", entry.name, "table")
+            problems.append(config.problem(complaint, *at))
+        elif relation:
+            join = _Join(config, entry, relation)
+            tables.append(join.table())
+            problems += join.problems
+    problems += _ambiguous(config, tables)
+    if problems:
+        raise CatalogError(problems)
+    return {table.name: table for table in tables}
+
+
+_REFUSED = {
+    "v": "is a view, and only tables tell what changed; watch the tables that it reads",
+    "m": "is a materialized view, whose refresh fires no trigger; watch the tables that it reads",
+    "f": "is a foreign table, whose rows change elsewhere; run the bridge on that database",
+}
+
+
+def _unwatchable(
+    wanted: Name, relation: Relation | None, names: Sequence[tuple[str, str]]
+) -> str | None:
+    """Why this relation cannot be watched, and what can; None if it can."""
+    if relation is None:
+        return _missing(wanted, names)
+    shown = f"{relation.schema}.{relation.name}"
+    if relation.kind in _REFUSED:
+        return f"{shown} {_REFUSED[relation.kind]}"
+    if relation.is_partition:
+        return f"{shown} is a partition, and writes to its parent pass it by; watch the parent"
+    if relation.schema in ("pg_catalog", "information_schema"):
+        return f"{shown} is PostgreSQL's own; only tables of users can have triggers"
+    return None
+
+
+def _missing(wanted: Name, names: Sequence[tuple[str, str]]) -> str:
+    schema, name = wanted
+    where = f"in the schema {schema!r}" if schema else "on the search path"
+    elsewhere = [f"{place}.{relation}" for place, relation in names if relation == name]
+    here = [relation for place, relation in names if schema in (None, place)]
+    close = get_close_matches(name, here, n=1)
+    return f"there is no table {name!r} {where}{_meant(elsewhere or close)}"
+
+
+def _meant(names: Sequence[str]) -> str:
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
+
+
+@dataclass
+class _Join:
+    """One table of the config on its relation; `problems` fill while it is put together."""
+
+    config: Config
+    entry: TableConfig
+    relation: Relation
+    problems: list[Problem] = field(default_factory=list)
+
+    def table(self) -> Table:
+        key = self._key()
+        templates = self._templates(key)
+        fields = dict.fromkeys(name for template in templates for name in template.columns)
+        routing = [name for name in fields if name not in {column.name for column in key}]
+        return Table(
+            name=self.entry.name,
+            schema=self.relation.schema,
+            relation=self.relation.name,
+            oid=self.relation.oid,
+            key=key,
+            columns=self._columns(),
+            templates=templates,
+            routing=tuple(filter(None, map(self.relation.column, routing))),
+            debounce=self.entry.debounce,
+            max_wait=self.entry.max_wait,
+            leading=self.entry.leading,
+        )
+
+    def _complain(self, message: str, *path: str | int) -> None:
+        self.problems.append(self.config.problem(message, "tables", self.entry.name, *path))
+
+    def _find(self, name: str, *path: str | int) -> Column | None:
+        """The column of that name; without one, a problem at `path`."""
+        if column := self.relation.column(name):
+            return column
+        close = get_close_matches(name, [column.name for column in self.relation.columns], n=1)
+        shown = f"{self.relation.schema}.{self.relation.name}"
+        self._complain(f"{shown} has no column {name!r}{_meant(close)}", *path)
+        return None
+
+    def _key(self) -> tuple[Column, ...]:
+        wanted = self.entry.key
+        if wanted is None:
+            return self._primary_key()
+        found = [self._find(name, "key", place) for place, name in enumerate(wanted)]
+        columns = tuple(column for column in found if column)
+        if len(columns) == len(wanted) and not self._identifies(wanted):
+            self._complain(
+                f"({', '.join(wanted)}) does not identify a row: that takes a primary key, or a"
+                " unique constraint over columns that are all NOT NULL" + self._candidates(),
+                "key",
+            )
+        return columns
+
+    def _primary_key(self) -> tuple[Column, ...]:
+        if not self.relation.primary_key:
+            shown = f"{self.relation.schema}.{self.relation.name}"
+            remedy = "add one, or name unique, not-null columns in `key`"
+            self._complain(f"{shown} has no primary key; {remedy}{self._candidates()}")
+        names = self.relation.primary_key or ()
+        return tuple(filter(None, map(self.relation.column, names)))
+
+    def _identifies(self, names: Sequence[str]) -> bool:
+        return any(set(names) == set(unique) for unique in self.relation.unique)
+
+    def _candidates(self) -> str:
+        return _meant([f"[{', '.join(unique)}]" for unique in self.relation.unique])
+
+    def _columns(self) -> tuple[str, ...]:
+        for place, name in enumerate(self.entry.columns or ()):
+            self._find(name, "columns", place)
+        for place, name in enumerate(self.entry.exclude):
+            self._find(name, "exclude", place)
+        every = [column.name for column in self.relation.columns]
+        wanted = set(every if self.entry.columns is None else self.entry.columns)
+        left = tuple(name for name in every if name in wanted - set(self.entry.exclude))
+        if not left and self.entry.exclude:
+            self._complain("leaves no column to send; exclude fewer", "exclude")
+        return left
+
+    def _templates(self, key: Sequence[Column]) -> tuple[Template, ...]:
+        if self.entry.topics is None:
+            return _default(self.entry.name, [column.name for column in key])
+        for place, template in enumerate(self.entry.topics):
+            for name in template.columns:
+                column = self._find(name, "topics", place)
+                if column and column.virtual:
+                    why = "is computed on reading, so its value before a change is unknown"
+                    self._complain(f"{name!r} {why}; use a stored column", "topics", place)
+        return self.entry.topics
+
+
+def _default(name: str, key: Sequence[str]) -> tuple[Template, ...]:
+    """`orders` and `orders/{id}`, made of parts: a column may have a name no template can hold."""
+    whole = Template(name, (encode(name),), ())
+    text = "/".join([name, *(f"{{{column}}}" for column in key)])
+    return whole, Template(text, (encode(name), *[None] * len(key)), tuple(key))
+
+
+def _ambiguous(config: Config, tables: Iterable[Table]) -> Iterator[Problem]:
+    """Defaults included, which the config alone cannot compare: two templates, one shape."""
+    seen: dict[tuple[str | None, ...], str] = {}
+    for table in tables:
+        for place, template in enumerate(table.templates):
+            other = seen.setdefault(template.shape, table.name)
+            if other != table.name:
+                yield config.problem(
+                    f"the topic {template.text!r} cannot be told from one of {other!r};"
+                    " change a literal segment of one",
+                    *("tables", table.name, "topics", place),
+                )

@@ -1,0 +1,230 @@
+"""Desired against installed: which statements bring capture to what the config says.
+
+Pure. `desired` names what should be there, `catalog.installed` says what is, and
+`plan` is the difference, as steps of one transaction each. What is ours is known by
+two things together, never by one: a trigger whose name begins with `rowcast_` and
+whose function lives in the bridge's schema. Nothing else is touched.
+
+Names are a prefix and a hash: PostgreSQL cuts names at 63 bytes without a word, and
+two that are cut to the same one would overwrite each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from bridge import ddl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from bridge.tables import Table
+
+# pg_trigger.tgtype of an AFTER … FOR EACH STATEMENT trigger, and its transition tables.
+_SHAPES = {
+    "insert": (4, None, "new_rows"),
+    "update": (16, "old_rows", "new_rows"),
+    "delete": (8, "old_rows", None),
+    "truncate": (32, None, None),
+}
+
+WRITERS_WAIT = "SHARE ROW EXCLUSIVE"
+"""The lock of CREATE and ENABLE TRIGGER: readers go on, writers wait."""
+
+ALL_WAIT = "ACCESS EXCLUSIVE"
+"""The lock of DROP TRIGGER: readers wait as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledTrigger:
+    """A trigger of ours as the catalog has it. `enabled` is `pg_trigger.tgenabled`.
+
+    `shape` is (tgtype, old transition table, new one), or None where the trigger has
+    conditions, columns or arguments, which ours never have.
+    """
+
+    table: int
+    schema: str
+    relation: str
+    name: str
+    function: str
+    shape: tuple[int, str | None, str | None] | None
+    enabled: str = "O"
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledFunction:
+    """A capture function as the catalog has it."""
+
+    name: str
+    comment: str
+    body: str
+    settings: frozenset[tuple[str, str]]
+    security_definer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the database has of the bridge: whether its schema and `epoch` exist, and capture."""
+
+    schema: bool = False
+    epoch: bool = False
+    triggers: tuple[InstalledTrigger, ...] = ()
+    functions: tuple[InstalledFunction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What one watched table should have: a function and a trigger per event."""
+
+    table: Table
+    schema: str
+    function: str
+    triggers: Mapping[str, str]
+    comment: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Statements to run in one transaction. `lock` is the table lock they take, or empty.
+
+    `table` is for people: the public name, or the catalog's where none is left;
+    `finding` says what is wrong now, `summary` what the step does about it.
+    """
+
+    table: str
+    finding: str
+    summary: str
+    statements: tuple[str, ...]
+    lock: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in the order to run them; each can be run again without harm after a crash."""
+
+    steps: tuple[Step, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+
+def desired(tables: Iterable[Table], schema: str) -> tuple[Capture, ...]:
+    """What should be installed for these tables by a bridge whose own schema is `schema`."""
+    return tuple(_capture(table, schema) for table in tables)
+
+
+def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan:
+    """The steps from `installed` to `captures`: first what is missing, then what is too much."""
+    captures = tuple(captures)
+    functions = {function.name: function for function in installed.functions}
+    triggers = {(trigger.table, trigger.name): trigger for trigger in installed.triggers}
+    steps = [_bring(capture, functions.get(capture.function), triggers) for capture in captures]
+    kept = {(c.table.oid, name) for c in captures for name in c.triggers.values()}
+    stale = [trigger for place, trigger in triggers.items() if place not in kept]
+    unused = functions.keys() - {capture.function for capture in captures}
+    return Plan((*filter(None, steps), *_drop_triggers(stale), *_drop_functions(schema, unused)))
+
+
+def _capture(table: Table, schema: str) -> Capture:
+    suffix = sha256(f"{schema}\0{table.name}".encode()).hexdigest()[:12]
+    names = {event: f"rowcast_{event}_{suffix}" for event in _SHAPES}
+    digest = _digest(ddl.body(table, schema), _settings(table))
+    comment = f"rowcast: {table.name} sha256:{digest}"
+    return Capture(table, schema, f"capture_{suffix}", names, comment)
+
+
+def _settings(table: Table) -> frozenset[tuple[str, str]]:
+    return frozenset({("search_path", "pg_catalog, pg_temp"), *ddl.settings(table)})
+
+
+def _digest(body: str, settings: Iterable[tuple[str, str]]) -> str:
+    """Of what a function does. White space does not count: migration files are re-indented."""
+    words = " ".join(body.split())
+    return sha256(repr((words, sorted(settings))).encode()).hexdigest()
+
+
+def _bring(
+    capture: Capture,
+    function: InstalledFunction | None,
+    triggers: Mapping[tuple[int, str], InstalledTrigger],
+) -> Step | None:
+    table = capture.table
+    findings: list[str] = []
+    statements: list[str] = []
+    if finding := _function_finding(capture, function):
+        findings.append(finding)
+        statements += ddl.function(capture.schema, capture.function, table, capture.comment)
+    locks = {""}
+    for event, name in capture.triggers.items():
+        wrong, repair, lock = _repair(capture, event, triggers.get((table.oid, name)))
+        findings += wrong
+        statements += repair
+        locks.add(lock)
+    if not statements:
+        return None
+    lock = next(lock for lock in (ALL_WAIT, WRITERS_WAIT, "") if lock in locks)
+    summary = "replace the function" if not lock else "install function and triggers"
+    return Step(table.name, "; ".join(findings), summary, tuple(statements), lock)
+
+
+def _function_finding(capture: Capture, function: InstalledFunction | None) -> str:
+    if function is None:
+        return "the capture function is missing"
+    digest = _digest(function.body, function.settings)
+    if not capture.comment.endswith(digest) or function.security_definer:
+        return "the capture function is not what the config asks for"
+    return "" if function.comment == capture.comment else "the capture function's comment differs"
+
+
+def _repair(
+    capture: Capture, event: str, found: InstalledTrigger | None
+) -> tuple[list[str], list[str], str]:
+    """What is wrong with one trigger, the statements that mend it, and their lock."""
+    name, table = capture.triggers[event], capture.table.identifier
+    create = ddl.trigger(name, event, table, capture.identifier)
+    if found is None:
+        return [f"the {event} trigger is missing"], [create], WRITERS_WAIT
+    if found.shape != _SHAPES[event] or found.function != capture.function:
+        return [f"the {event} trigger was altered"], [_drop(name, table), create], ALL_WAIT
+    if found.enabled not in "OA":
+        enable = sql.SQL("ALTER TABLE {} ENABLE TRIGGER {}").format(table, sql.Identifier(name))
+        return [f"the {event} trigger is disabled"], [enable.as_string(None)], WRITERS_WAIT
+    return [], [], ""
+
+
+def _drop_triggers(stale: Iterable[InstalledTrigger]) -> Iterator[Step]:
+    ordered = sorted(stale, key=lambda trigger: (trigger.schema, trigger.relation, trigger.name))
+    for (schema, relation), group in groupby(ordered, lambda t: (t.schema, t.relation)):
+        table = sql.Identifier(schema, relation)
+        statements = tuple(_drop(trigger.name, table) for trigger in group)
+        finding = "triggers of the bridge that the config does not ask for"
+        yield Step(f"{schema}.{relation}", finding, "drop triggers", statements, ALL_WAIT)
+
+
+def _drop_functions(schema: str, unused: Iterable[str]) -> Iterator[Step]:
+    drop = sql.SQL("DROP FUNCTION IF EXISTS {}()")
+    for name in sorted(unused):
+        statement = drop.format(sql.Identifier(schema, name)).as_string(None)
+        finding = f"the function {name} is not used any more"
+        yield Step(schema, finding, "drop a function", (statement,))
+
+
+def _drop(name: str, table: sql.Identifier) -> str:
+    return (
+        sql.SQL("DROP TRIGGER IF EXISTS {} ON {}")
+        .format(sql.Identifier(name), table)
+        .as_string(None)
+    )
