@@ -50,20 +50,12 @@ class Identity(TypedDict):
     extra_groups: list[str | int] | None
 
 
-def unprivileged() -> Account | None:
-    """The account that root hands PostgreSQL to; None where we are not root."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return Account(entry.pw_uid, entry.pw_gid)
-    raise DatabaseError(
-        "PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it"
-        " as; add one, or run this as an ordinary user"
-    )
+def account_for(data: Path | None) -> Account | None:
+    """As root, kept data decides: its owner can then use it again. None: ourselves."""
+    account = _unprivileged()
+    if account and data and data.exists() and (owner := data.stat()).st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid)
+    return account
 
 
 def identity(account: Account | None) -> Identity:
@@ -93,3 +85,18 @@ def die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return ask
+
+
+def _unprivileged() -> Account | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid)
+    raise DatabaseError(
+        "PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it"
+        " as; add one, or run this as an ordinary user"
+    )

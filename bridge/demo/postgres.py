@@ -22,19 +22,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from bridge.demo.account import Account, die_with_parent, environment, identity, unprivileged
+from bridge.demo.account import account_for, die_with_parent, environment, identity
 from bridge.demo.binaries import Binaries, copy, find_binaries
+from bridge.demo.initdb import ensure_data
 from bridge.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from bridge.demo.account import Account
+
 __all__ = ["Binaries", "Postgres", "find_binaries"]
 
-_DISPOSABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Commits survive a killed server, not a power failure.
+_FAST = {"fsync": "off", "full_page_writes": "off"}
 _FIXED = {"listen_addresses": "127.0.0.1", "lc_messages": "C", "logging_collector": "off"}
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-_LOCALES = ("C.UTF-8", "C")  # the first is not there on every system
 
 # Refusals that pass: the port went to somebody else between our look and the
 # server's; or a server that was killed has not been cleared away yet.
@@ -62,7 +65,7 @@ class Postgres:
         binaries: Binaries,
         settings: Mapping[str, str],
     ) -> None:
-        self._account = _account(directory)
+        self._account = account_for(directory and directory / "data")
         self._runtime = _runtime_directory(self._account)
         home = directory.absolute() if directory else self._runtime
         self.data_directory = home / "data"
@@ -87,7 +90,7 @@ class Postgres:
         `settings` are PostgreSQL's own. `durable` keeps data through a power failure; the
         default does not, and is several times faster. Raises `DatabaseError`.
         """
-        everything = {**({} if durable else _DISPOSABLE), **(settings or {}), **_FIXED}
+        everything = {**({} if durable else _FAST), **(settings or {}), **_FIXED}
         server = cls(directory, binaries or find_binaries(), everything)
         try:
             server._prepare()
@@ -150,50 +153,7 @@ class Postgres:
     def _prepare(self) -> None:
         if self._account and not self._account.can_enter(self._binaries.directory):
             self._binaries = copy(self._binaries, self._runtime)
-        if not (self.data_directory / "PG_VERSION").exists():
-            self._initialise()
-        major = (self.data_directory / "PG_VERSION").read_text().strip()
-        if major != str(self._binaries.major):
-            raise DatabaseError(
-                f"{self.data_directory}: made by PostgreSQL {major}, but this is {self._binaries};"
-                " use that version's binaries (ROWCAST_PG_BIN), or another directory"
-            )
-
-    def _initialise(self) -> None:
-        """initdb beside the place and rename: half a data directory is never mistaken for one."""
-        partial = self.data_directory.with_name("data.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700, parents=True)
-        if self._account:
-            self._check_entry(self._account, partial.parent)
-            os.chown(partial, *self._account)
-        for locale in _LOCALES:
-            done = self._initdb(partial, locale)
-            if done.returncode == 0:
-                partial.rename(self.data_directory)
-                return
-        raise DatabaseError(f"{self._binaries.path('initdb')} failed: {done.stderr.strip()}")
-
-    def _check_entry(self, account: Account, directory: Path) -> None:
-        if not account.can_enter(directory):
-            raise DatabaseError(
-                f"{directory}: user {account.uid}, who runs PostgreSQL in place of root, cannot"
-                " enter it; choose a directory that others can enter, such as one below /var/tmp"
-            )
-
-    def _initdb(self, directory: Path, locale: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                *(str(self.binary("initdb")), "-D", str(directory), "-U", "postgres"),
-                *("--auth=trust", "--encoding=UTF8", f"--locale={locale}", "--no-sync"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd="/",
-            env=environment(),
-            **identity(self._account),
-        )
+        ensure_data(self.data_directory, self._binaries, self._account)
 
     def _launch(self) -> None:
         """Start, and start again while the refusal is one that passes."""
@@ -288,15 +248,6 @@ class Postgres:
         select.select([self._gone], [], [], _STOP_TIMEOUT)
         os.close(self._gone)
         self._process = None
-
-
-def _account(directory: Path | None) -> Account | None:
-    """As root, kept data decides who runs it: its owner can then use it again."""
-    account = unprivileged()
-    data = directory and directory / "data"
-    if account and data and data.exists() and (owner := data.stat()).st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
-    return account
 
 
 def _runtime_directory(account: Account | None) -> Path:
