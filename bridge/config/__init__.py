@@ -1,0 +1,119 @@
+"""What the operator asked for: the config file as frozen values.
+
+Three rules. A config that exists is valid as far as the file alone can tell; whether
+the database has what it names is the catalog's business. Every problem of a file is
+reported at once, each with its place. And no password is ever shown: not in a repr,
+not in a problem, whose text also names an environment variable instead of its value.
+
+Naming a type imports little; pydantic, PyYAML and psycopg come with the first `load`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from bridge.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.topics import Template
+
+Step: TypeAlias = str | int
+"""One step into the file: a key of a mapping, or an index of a list."""
+
+Place: TypeAlias = tuple[int, int]
+"""Line and column, both counted from 1."""
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """One entry of `tables`. Durations are seconds, with the file's defaults filled in.
+
+    `table` is (schema, relation) exactly as in the catalog; no schema means the search
+    path. None for `key`, `topics` or `columns` means the default that the catalog gives:
+    the primary key, `[name, name/{key…}]`, every column.
+    """
+
+    name: str
+    table: tuple[str | None, str]
+    key: tuple[str, ...] | None = None
+    topics: tuple[Template, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    debounce: float = 0.1
+    max_wait: float = 1.0
+    leading: bool = True
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where the bridge listens, and for whom. `drain` is seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    allowed_origins: tuple[str, ...] = ()
+    inspector: bool = False
+    drain: float = 20.0
+
+
+@dataclass(frozen=True)
+class LimitsConfig:
+    """What one instance takes on. `message` is bytes, `subscriptions` are per connection."""
+
+    connections: int = 10_000
+    subscriptions: int = 200
+    message: int = 65_536
+    snapshot_rows: int = 10_000
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file. `database` and `listen` hold passwords, so no repr has them."""
+
+    file: str
+    database: str = field(repr=False)
+    listen: str = field(repr=False)
+    schema: str = "rowcast"
+    tables: Mapping[str, TableConfig] = field(default_factory=dict)
+    server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
+    places: Mapping[tuple[Step, ...], Place] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def place(self, *path: Step) -> Place:
+        """Where the file says this; what it leaves out is at the nearest value around it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, (1, 1))
+
+    def problem(self, message: str, *path: Step) -> Problem:
+        """What the catalog found wrong with the value at `path`, for a `CatalogError`."""
+        line, column = self.place(*path)
+        return Problem(dotted(path), message, self.file, line, column)
+
+
+def dotted(path: tuple[Step, ...]) -> str:
+    """`("tables", "orders", "key", 1)` → `tables.orders.key[1]`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).removeprefix(".")
+
+
+def load(path: Path | str, env: Mapping[str, str] = os.environ) -> Config:
+    """Reads a config file. Raises `ConfigError` with every problem it has."""
+    from bridge.config.reader import read
+    from bridge.config.source import text_of
+
+    return read(text_of(Path(path)), str(path), env)
+
+
+def loads(text: str, *, file: str = "config.yaml", env: Mapping[str, str] = os.environ) -> Config:
+    """The same for text; `file` is the name its problems are reported under."""
+    from bridge.config.reader import read
+
+    return read(text, file, env)

@@ -1,0 +1,203 @@
+"""The keys of the config file: the one list of them, with what each means.
+
+Editors' JSON Schema is generated from here (`python -m bridge.config.model`), so the
+descriptions below are what people read while typing. A key that is left out stays
+None: defaults belong to the dataclasses of `bridge.config` alone, and the ones named
+here are for editors; a test holds them against each other.
+"""
+
+# No `from __future__ import annotations`: pydantic reads these at run time.
+import json
+import sys
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from bridge.config import values
+from bridge.config.source import Scalar
+from bridge.topics import Template
+
+NOT_YET = {
+    "": frozenset({"durable", "reconcile", "auth", "events"}),
+    "tables": frozenset(
+        {"document", "refreshes", "through", "where", "operations", "changed"}
+        | {"mode", "position", "trigger", "durable"}
+    ),
+}
+"""Keys that are decided but not built, by section; work that builds one moves it below."""
+
+_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+_TEXT = WithJsonSchema({"type": "string", "minLength": 1})
+_FLAG = WithJsonSchema({"anyOf": [{"type": "boolean"}, _VARIABLE]})
+_COUNT = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _VARIABLE]})
+_PORT = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, _VARIABLE]})
+_DURATION = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": r"^[0-9.]+(ms|s|m|h)$|\$\{"}, {"const": 0}]}
+)
+_SIZE = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": r"^[0-9]+([KMG]i)?B$|\$\{"}, {"type": "integer"}]}
+)
+_PAIR = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+_RELATION = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _PAIR]})
+
+Conninfo: TypeAlias = Annotated[str, PlainValidator(values.conninfo), _TEXT]
+Schema: TypeAlias = Annotated[str, PlainValidator(values.schema_name), _TEXT]
+Host: TypeAlias = Annotated[str, PlainValidator(values.host), _TEXT]
+Origin: TypeAlias = Annotated[str, PlainValidator(values.origin), _TEXT]
+PublicName: TypeAlias = Annotated[str, PlainValidator(values.public_name), _TEXT]
+Column: TypeAlias = Annotated[str, PlainValidator(values.identifier), _TEXT]
+Relation: TypeAlias = Annotated[tuple[str | None, str], PlainValidator(values.relation), _RELATION]
+Topic: TypeAlias = Annotated[Template, PlainValidator(values.template), _TEXT]
+Flag: TypeAlias = Annotated[bool, PlainValidator(values.flag), _FLAG]
+Count: TypeAlias = Annotated[int, PlainValidator(lambda value: values.count(value)), _COUNT]
+Port: TypeAlias = Annotated[int, PlainValidator(values.port), _PORT]
+Duration: TypeAlias = Annotated[float, PlainValidator(values.duration), _DURATION]
+Size: TypeAlias = Annotated[int, PlainValidator(values.size), _SIZE]
+Columns: TypeAlias = Annotated[list[Column], Field(min_length=1)]
+Topics: TypeAlias = Annotated[list[Topic], Field(min_length=1)]
+
+
+def _key(description: str, **schema: Any) -> Any:
+    """A key that may be left out; `schema` is what editors know beyond its type."""
+    return Field(default=None, description=description, json_schema_extra=schema or None)
+
+
+def _empty(value: object) -> object:
+    """`orders:` with nothing behind it means all defaults."""
+    return {} if isinstance(value, Scalar) and value.kind == "null" else value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        json_schema_extra={"type": ["object", "null"]},
+    )
+
+
+class Table(_Section):
+    """One watched table."""
+
+    table: Relation | None = _key(
+        "The table in the catalog, exact and case-sensitive, if it is not the public name. "
+        "Quote names with dots or spaces, or write [schema, name].",
+        examples=["orders", "billing.orders", 'billing."Invoice 2024"'],
+    )
+    key: Columns | None = _key(
+        "Columns that identify a row. Default: the primary key.", examples=[["id"]]
+    )
+    topics: Topics | None = _key(
+        "Where a row's changes go; {column} fills a whole path segment. "
+        "Default: the public name, and the public name with the key behind it.",
+        examples=[["orders", "orders/{id}"]],
+    )
+    columns: Columns | None = _key("The only columns that leave the database. Default: every one.")
+    exclude: list[Column] | None = _key(
+        "Columns that stay in the database; not together with columns.", default=[]
+    )
+    debounce: Duration | None = _key("As at the top of the file, for this table.")
+    max_wait: Duration | None = _key("As at the top of the file, for this table.")
+    leading: Flag | None = _key("As at the top of the file, for this table.")
+
+
+class Server(_Section):
+    """Where subscribers connect."""
+
+    host: Host | None = _key("The address or name to listen on.", default="127.0.0.1")
+    port: Port | None = _key("The port for everything; 0 takes a free one.", default=8765)
+    allowed_origins: list[Origin] | None = _key(
+        "Origins of web pages that may connect, beside the server's own.", default=[]
+    )
+    inspector: Flag | None = _key("Serve the inspector page at /.", default=False)
+    drain: Duration | None = _key(
+        "How long subscribers may take to leave when the bridge stops.", default="20s"
+    )
+
+
+class Limits(_Section):
+    """What one instance takes on."""
+
+    connections: Count | None = _key("Connections at the same time.", default=10000)
+    subscriptions: Count | None = _key("Topics per connection.", default=200)
+    message: Size | None = _key("The largest message a subscriber may send.", default="64KiB")
+    snapshot_rows: Count | None = _key("The most rows a topic's snapshot may have.", default=10000)
+
+
+class File(_Section):
+    """Rowcast's config file."""
+
+    model_config = ConfigDict(json_schema_extra={"type": "object"})
+
+    database: Conninfo | None = _key(
+        "PostgreSQL, as a URI or key=value string. Default: the environment's DATABASE_URL.",
+        examples=["${DATABASE_URL}"],
+    )
+    listen: Conninfo | None = _key(
+        "A direct connection for LISTEN, where database goes through a transaction pooler. "
+        "Default: database.",
+        examples=["${DIRECT_URL}"],
+    )
+    debounce: Duration | None = _key(
+        "A key that changed goes out after this much quiet.", default="100ms"
+    )
+    max_wait: Duration | None = _key(
+        "A key that never falls quiet goes out this often.", default="1s"
+    )
+    leading: Flag | None = _key(
+        "The first change of a quiet key goes out at once, not after debounce.", default=True
+    )
+    schema_: Schema | None = Field(
+        default=None,
+        alias="schema",
+        description="The schema for the bridge's own objects, and its NOTIFY channel's name.",
+        json_schema_extra={"default": "rowcast"},
+    )
+    tables: Annotated[
+        dict[PublicName, Annotated[Table, BeforeValidator(_empty)]], Field(min_length=1)
+    ] = Field(description="Watched tables by public name; an entry may be empty.")
+    server: Annotated[Server, BeforeValidator(_empty)] | None = None
+    limits: Annotated[Limits, BeforeValidator(_empty)] | None = None
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    "": File,
+    "tables": Table,
+    "server": Server,
+    "limits": Limits,
+}
+
+
+def keys(section: str) -> tuple[str, ...]:
+    """The accepted keys of the file (`""`), of a table (`tables`), `server` or `limits`."""
+    fields = SECTIONS[section].model_fields
+    return tuple(field.alias or name for name, field in fields.items())
+
+
+class _ForEditors(GenerateJsonSchema):
+    """None means "left out" in the model; in the file it would be an empty value."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+
+def json_schema() -> str:
+    """`bridge/config.schema.json`, as it has to be."""
+    schema = File.model_json_schema(schema_generator=_ForEditors)
+    for section in (schema, *schema["$defs"].values()):
+        section.pop("title", None)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Rowcast config"}
+    return json.dumps(head | schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json_schema())

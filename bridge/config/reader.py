@@ -1,0 +1,141 @@
+"""YAML source → model → `Config`, or one `ConfigError` with every problem in order."""
+
+from __future__ import annotations
+
+import difflib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, values
+from bridge.config.checks import findings
+from bridge.config.model import NOT_YET, SECTIONS, File, Table, keys
+from bridge.config.source import REFUSED, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
+
+    from bridge.config.source import Source
+
+
+def read(text: str, file: str, env: Mapping[str, str]) -> Config:
+    """A config file's text → what it says. Raises `ConfigError`."""
+    source = parse(text, file, env)
+    model = _validated(source)
+    for path, message in findings(source):
+        source.complain(message, path)
+    database = (model and model.database) or _from_environment(source)
+    if model is None or source.problems:
+        raise source.error()
+    return _config(model, database, source)
+
+
+def _validated(source: Source) -> File | None:
+    try:
+        return File.model_validate(source.data)
+    except ValidationError as error:
+        # Not raised on from here: pydantic's error holds the values, passwords too.
+        details = error.errors(include_url=False)
+    for detail in details:
+        _report(detail, source)
+    return None
+
+
+def _report(detail: ErrorDetails, source: Source) -> None:
+    path, found = detail["loc"], detail["input"]
+    if detail["type"] == "extra_forbidden":
+        source.complain(_unknown(path), path, source.keys[path])
+    elif path[2:] == ("[key]",):  # pydantic's step for the key itself, here a table's name
+        path = path[:-1]
+        source.complain(_message(detail), path, source.keys[path])
+    elif found is not REFUSED and not (isinstance(found, list) and REFUSED in found):
+        source.complain(_message(detail), path)
+
+
+def _message(detail: ErrorDetails) -> str:
+    found = detail["input"]
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "missing":
+            return "is missing; name at least one table"
+        case "too_short" if isinstance(found, dict):
+            return "is empty; name at least one table"
+        case "too_short":
+            return "is an empty list; remove the key for the default"
+        case "list_type":
+            return _not_a("a list", found, "[a, b]")
+        case _:
+            return _not_a("a mapping", found, "key: value")
+
+
+def _not_a(kind: str, found: Any, example: str) -> str:
+    shown = values.shown(found)
+    if shown == "nothing":
+        return "is empty; write a value, or remove the key"
+    return f"must be {kind}, such as `{example}`, not {shown}"
+
+
+def _unknown(path: tuple[str | int, ...]) -> str:
+    section, key = (str(path[0]) if len(path) > 1 else ""), str(path[-1])
+    if key in NOT_YET.get(section, ()):
+        return "not supported by this version; remove it"
+    if homes := [other for other in SECTIONS if key in keys(other)]:
+        return f"not a key here; it belongs {_where(homes[0])}"
+    if similar := difflib.get_close_matches(key, keys(section), 1):
+        return f"unknown key (did you mean '{similar[0]}'?)"
+    return f"unknown key; known here are {', '.join(keys(section))}"
+
+
+def _where(section: str) -> str:
+    if section == "tables":
+        return "to a table, under `tables`"
+    return f"under `{section}`" if section else "at the top of the file"
+
+
+def _from_environment(source: Source) -> str:
+    if "database" in source.data:
+        return ""
+    written = source.env.get("DATABASE_URL", "")
+    try:
+        if written:
+            return values.conninfo(written)
+        source.complain("is missing; write it, or set DATABASE_URL", ("database",))
+    except ValueError as error:
+        source.complain(f"DATABASE_URL in the environment {error}", ("database",))
+    return ""
+
+
+def _config(model: File, database: str, source: Source) -> Config:
+    defaults = _given(model, "debounce", "max_wait", "leading")
+    tables = {name: _table(name, table, defaults, source) for name, table in model.tables.items()}
+    return Config(
+        file=source.file,
+        database=database,
+        listen=model.listen or database,
+        schema=model.schema_ or Config.schema,
+        tables=MappingProxyType(tables),
+        server=ServerConfig(**_given(model.server)),
+        limits=LimitsConfig(**_given(model.limits)),
+        places=MappingProxyType(source.places),
+    )
+
+
+def _table(name: str, table: Table, defaults: dict[str, Any], source: Source) -> TableConfig:
+    given = {"table": table.table or values.relation(name)} | defaults | _given(table)
+    return TableConfig(name=name, line=source.places["tables", name][0], **given)
+
+
+def _given(section: BaseModel | None, *only: str) -> dict[str, Any]:
+    """What the file says; the rest is left to the dataclasses' defaults."""
+    names = only or tuple(section.model_fields_set if section else ())
+    found = {name: getattr(section, name) for name in names}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in found.items()
+        if value is not None
+    }

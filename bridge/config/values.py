@@ -1,0 +1,241 @@
+"""One value of the config each: what YAML read → what the bridge works with.
+
+Every function takes `Data` and raises `ValueError` with the value and the remedy; the
+place is added by the caller. `shown` is the one way a value gets into a message.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from bridge.config.source import Filled, Scalar
+from bridge.topics import Template
+
+if TYPE_CHECKING:
+    from bridge.config.source import Data
+
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h)")
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+_SIZE = re.compile(r"([0-9]{1,15})(B|KiB|MiB|GiB)?")
+_BYTES = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
+_PART = re.compile(r'"(?:[^"]|"")+"|[^."\s]+')
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_HOUR = 3600.0
+
+
+def shown(value: object) -> str:
+    """A value for a message: short, and never what the environment put into it."""
+    if isinstance(value, Filled):
+        return f"'{value.source}', once filled in,"
+    if isinstance(value, Scalar):
+        return value.text or "nothing"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:59] + "…")
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def text(value: Data) -> str:
+    """Text that YAML also takes for text."""
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError(_not_text(value))
+
+
+def _not_text(value: Data) -> str:
+    if value == "" or (isinstance(value, Scalar) and value.kind == "null"):
+        return "is empty; write a value, or remove the key"
+    if isinstance(value, Scalar):
+        return f"{value.text} is {value.reading} to YAML; quote it: '{value.text}'"
+    remedy = "; quote what starts with '{'" if isinstance(value, dict) else ""
+    return f"must be text, not {shown(value)}{remedy}"
+
+
+def flag(value: Data) -> bool:
+    """`true` or `false`, and nothing else that YAML 1.1 takes for them."""
+    plain = value.text if isinstance(value, Scalar) else value if isinstance(value, Filled) else ""
+    if plain in ("true", "false"):
+        return plain == "true"
+    raise ValueError(f"{shown(value)} must be written true or false")
+
+
+def count(value: Data, least: int = 1, most: int = 10**9) -> int:
+    """A whole number, written in plain decimals."""
+    digits = value.text if isinstance(value, Scalar) else value if isinstance(value, Filled) else ""
+    if not _COUNT.fullmatch(digits):
+        raise ValueError(_not_a_count(value))
+    if not least <= int(digits) <= most:
+        raise ValueError(f"{shown(value)} must be from {least} to {most}")
+    return int(digits)
+
+
+def _not_a_count(value: Data) -> str:
+    written = value.text if isinstance(value, Scalar) else value
+    if isinstance(written, str) and not isinstance(written, Filled):
+        plain = written.replace("_", "").lstrip("0")
+        if isinstance(value, str) and plain == written and _COUNT.fullmatch(plain):
+            return f"{shown(value)} is text; write {plain}, without quotes"
+        if written.startswith("0") and _COUNT.fullmatch(plain):
+            return f"{shown(value)} is octal to YAML; write {plain}"
+    return f"{shown(value)} must be a whole number, such as 100"
+
+
+def port(value: Data) -> int:
+    """A TCP port; 0 lets the system choose one."""
+    return count(value, 0, 65_535)
+
+
+def duration(value: Data) -> float:
+    """`100ms`, `2s`, `5m`, `1h`, `0` → seconds."""
+    if isinstance(value, Scalar) and value.text == "0":
+        return 0.0
+    written = value if isinstance(value, str) else ""
+    bare = value.text if isinstance(value, Scalar) and value.kind in ("int", "float") else written
+    if re.fullmatch(r"[0-9]+", bare) and not isinstance(value, Filled):
+        raise ValueError(f"{shown(value)} has no unit; write {bare}ms or {bare}s")
+    if not (match := _DURATION.fullmatch(written)):
+        raise ValueError(f"{shown(value)} is not a duration; write it like 100ms, 2s, 5m or 1h")
+    seconds = float(match[1]) * _MILLISECONDS[match[2]] / 1000
+    if seconds > _HOUR:
+        raise ValueError(f"{shown(value)} is over an hour; the longest is 1h")
+    return seconds
+
+
+def as_duration(seconds: float) -> str:
+    """Seconds → the shortest way to write them in the config."""
+    milliseconds = seconds * 1000
+    for unit in ("h", "m", "s"):
+        if milliseconds >= _MILLISECONDS[unit] and milliseconds % _MILLISECONDS[unit] == 0:
+            return f"{milliseconds / _MILLISECONDS[unit]:.0f}{unit}"
+    return f"{milliseconds:.6f}".rstrip("0").rstrip(".") + "ms"
+
+
+def size(value: Data) -> int:
+    """`64KiB`, `1MiB`, `512B`, `1024` → bytes."""
+    written = value.text if isinstance(value, Scalar) and value.kind == "int" else value
+    match = _SIZE.fullmatch(written) if isinstance(written, str) else None
+    if not match or (not match[2] and not _COUNT.fullmatch(match[1])):
+        raise ValueError(f"{shown(value)} is not a size; write it like 512B, 64KiB or 1MiB")
+    number = int(match[1]) * _BYTES[match[2]]
+    if not 1 <= number <= 2**30:
+        raise ValueError(f"{shown(value)} must be from 1B to 1GiB")
+    return number
+
+
+def identifier(value: Data) -> str:
+    """A column's or a table's name, exactly as in the catalog."""
+    name = text(value)
+    if len(name.encode()) > 63:
+        raise ValueError(f"{shown(value)} is over 63 bytes, the longest name PostgreSQL has")
+    return name
+
+
+def relation(value: Data) -> tuple[str | None, str]:
+    """`orders`, `billing.orders`, `billing."Invoice 2024"`, `[billing, orders]`."""
+    if isinstance(value, list):
+        if len(value) != 2:
+            raise ValueError("must be [schema, name] as a list")
+        return identifier(value[0]), identifier(value[1])
+    written = text(value)
+    parts = _PART.findall(written)
+    if ".".join(parts) != written:
+        raise ValueError(
+            f"""{shown(value)} is not a table; quote odd names: 'billing."Odd name"'"""
+        )
+    if len(parts) > 2:
+        raise ValueError(f"{shown(value)} has {len(parts)} parts; write schema.name, quoting dots")
+    names = [identifier(_unquoted(part)) for part in parts]
+    return (names[0] if len(names) == 2 else None), names[-1]
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def public_name(value: Data) -> str:
+    """A table's name as subscribers see it: one segment of a topic."""
+    name = text(value)
+    bad = next((c for c in name if c in "/{}%" or c.isspace() or not c.isprintable()), None)
+    if bad is not None:
+        raise ValueError(f"a public name cannot hold {bad!r}; rename it, and name it in `table`")
+    if len(name) > 63:
+        raise ValueError("a public name has at most 63 characters; shorten it, and use `table`")
+    return name
+
+
+def template(value: Data) -> Template:
+    """`customers/{customer_id}/orders`."""
+    written = text(value)
+    try:
+        parsed = Template.parse(written)
+    except ValueError as error:
+        # The complaint quotes a part of the value; the environment's is not to be shown.
+        reason = "is not a topic template" if isinstance(value, Filled) else error
+        raise ValueError(f"{shown(value)}: {reason}") from None
+    if len(set(parsed.columns)) < len(parsed.columns):
+        raise ValueError(f"{shown(value)} has a column twice; once is enough")
+    return parsed
+
+
+def schema_name(value: Data) -> str:
+    """The bridge's own schema, which is its NOTIFY channel too."""
+    name = text(value)
+    if not _SCHEMA.fullmatch(name):
+        raise ValueError(f"{shown(value)} must be 1 to 63 of a-z, 0-9 and _, not a digit first")
+    if name.startswith("pg_"):
+        raise ValueError(f"{shown(value)}: PostgreSQL keeps names with pg_ for itself")
+    return name
+
+
+def host(value: Data) -> str:
+    """An address or a name to bind to."""
+    written = text(value)
+    try:
+        ipaddress.ip_address(written)
+    except ValueError:
+        if not _HOST.fullmatch(written):
+            message = f"{shown(value)} is not an address or a host name; server.port has the port"
+            raise ValueError(message) from None
+    return written
+
+
+def origin(value: Data) -> str:
+    """`https://app.example.com`, in the one spelling that browsers send."""
+    written = text(value)
+    if "*" in written:
+        raise ValueError(f"{shown(value)} has a '*'; list each origin")
+    match = _ORIGIN.fullmatch(written)
+    if not match:
+        raise ValueError(
+            f"{shown(value)} is not an origin; write scheme://host[:port] in lower case, no path"
+        )
+    if match["port"] and int(match["port"]) > 65_535:
+        raise ValueError(f"{shown(value)}: a port is at most 65535")
+    if match["port"] and match["port"] == _DEFAULT_PORTS.get(match["scheme"]):
+        raise ValueError(f"{shown(value)}: browsers leave :{match['port']} out; so must this")
+    return written
+
+
+def conninfo(value: Data) -> str:
+    """A libpq URI or `key=value` string; messages never quote from it."""
+    written = text(value)
+    scheme = re.match(r"([a-z][a-z0-9+]{0,20})://", written)
+    if scheme and scheme[1] not in ("postgresql", "postgres"):
+        raise ValueError(f"{scheme[1]}:// is not PostgreSQL's; write postgresql://…")
+    try:
+        conninfo_to_dict(written)
+    except psycopg.Error as error:
+        reason = re.sub(r'".*"', "…", str(error).strip(), flags=re.DOTALL)
+        remedy = "write postgresql://user:password@host/name, %-encoding special characters"
+        raise ValueError(f"is not a connection string ({reason}); {remedy}") from None
+    return written
