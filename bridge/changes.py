@@ -19,6 +19,7 @@ once, and that is wanted.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -70,16 +71,19 @@ class Lost(NamedTuple):
     reason: str
 
 
-class Dirty(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Dirty:
     """A key with changes that no read has seen yet.
 
     `existed` is what the first of those changes says about the time before it;
-    `old` gathers where the row was meanwhile, for the topics it has left.
+    `old` gathers where the row was meanwhile, for the topics it has left; `since` is when
+    the first of them arrived, and for measuring alone.
     """
 
     key: Key
     existed: bool
     old: frozenset[Old] = frozenset()
+    since: float = field(default=0.0, compare=False)
 
 
 class State(NamedTuple):

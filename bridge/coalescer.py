@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 class _Entry:
     """One dirty key. `due` moves with its changes until it meets `limit`, then stays."""
 
-    __slots__ = ("due", "existed", "key", "last", "limit", "old", "order")
+    __slots__ = ("due", "existed", "key", "last", "limit", "old", "order", "since")
 
-    def __init__(self, key: Key, due: float, limit: float, order: int) -> None:
+    def __init__(self, key: Key, since: float, due: float, limit: float, order: int) -> None:
         self.key = key
+        self.since = since
         self.due = due
         self.limit = limit
         self.order = order
@@ -79,7 +80,7 @@ class Coalescer:
         if entry is None:
             if len(self._dirty) >= self._capacity:
                 return self._overflow(table)
-            entry = self._insert(key, *self._schedule(key, now))
+            entry = self._insert(key, now, *self._schedule(key, now))
             entry.existed = operation is not Operation.INSERT
         elif now < entry.due < entry.limit:
             entry.due = min(now + self._debounce, entry.limit)
@@ -115,12 +116,13 @@ class Coalescer:
         must not retry faster. May go past the capacity, by what had been taken.
         """
         due = now + delay
-        for key, existed, old in taken:
-            entry = self._dirty.get(key) or self._insert(key, due, due)
+        for dirty in taken:
+            entry = self._dirty.get(dirty.key) or self._insert(dirty.key, now, due, due)
             entry.due = entry.limit = due
-            entry.existed = existed
-            self._olds += len(old - entry.old)
-            entry.old |= old
+            entry.existed = dirty.existed
+            entry.since = dirty.since
+            self._olds += len(dirty.old - entry.old)
+            entry.old |= dirty.old
         # Only here can a key become due earlier than its place in the heap says.
         self._heap = [(entry.due, entry.order, entry) for entry in self._dirty.values()]
         heapify(self._heap)
@@ -138,9 +140,9 @@ class Coalescer:
         limit = now + self._max_wait
         return min(now + self._debounce, limit), limit
 
-    def _insert(self, key: Key, due: float, limit: float) -> _Entry:
+    def _insert(self, key: Key, now: float, due: float, limit: float) -> _Entry:
         self._order += 1
-        entry = self._dirty[key] = _Entry(key, due, limit, self._order)
+        entry = self._dirty[key] = _Entry(key, now, due, limit, self._order)
         heappush(self._heap, (due, self._order, entry))
         return entry
 
@@ -157,7 +159,7 @@ class Coalescer:
         self._olds -= len(entry.old)
         if self._leading and entry.last + self._debounce > now:
             self._quiet.remember(entry.key, entry.last, now)
-        return Dirty(entry.key, entry.existed, frozenset(entry.old))
+        return Dirty(entry.key, entry.existed, frozenset(entry.old), entry.since)
 
     def _overflow(self, table: str) -> Gap:
         self.clear()

@@ -1,0 +1,154 @@
+"""Config against database: what would keep the bridge from working, each with its remedy."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from bridge import catalog, migrate
+from bridge.errors import CatalogError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bridge.config import Config
+    from bridge.tables import Table
+
+QUEUE_WARNING = 0.01
+"""Share of the NOTIFY queue in use from which somebody should look."""
+
+ECHO = 5.0
+"""Seconds a notification to ourselves may take."""
+
+
+class Finding(NamedTuple):
+    """`about` names the thing. A `grave` one keeps the bridge from its job; others are advice."""
+
+    about: str
+    message: str
+    grave: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.message}"
+
+
+def inspect(config: Config) -> Iterator[Finding]:
+    """Everything found, as it is found. Raises nothing that a database can cause."""
+    try:
+        with psycopg.connect(config.database, autocommit=True, connect_timeout=10) as connection:
+            yield from _database(config, connection)
+    except psycopg.Error as error:
+        yield Finding("database", f"{str(error).strip()}; check `database` in the config")
+
+
+def _database(config: Config, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    facts = catalog.facts(connection)
+    if facts.in_recovery:
+        yield Finding("database", "is a standby, where LISTEN is not possible; name the primary")
+        return
+    yield from _advice(facts)
+    yield from _echo(config, connection)
+    try:
+        tables = catalog.resolved(connection, config)
+    except CatalogError as error:
+        for problem in error.problems:
+            yield Finding("config", str(problem))
+        return
+    yield from _rights(config, connection, tables)
+    yield from _capture(config, connection, tables)
+
+
+def _advice(facts: catalog.Facts) -> Iterator[Finding]:
+    if facts.version_number < 140000:
+        yield Finding("database", f"PostgreSQL {facts.version}; 14 or newer is needed")
+    if facts.encoding == "SQL_ASCII":
+        yield Finding("database", "encoding SQL_ASCII: text that is not UTF-8 cannot be sent")
+    if facts.max_prepared_transactions > 0:
+        yield Finding(
+            "database",
+            "max_prepared_transactions > 0: PostgreSQL refuses PREPARE TRANSACTION after a"
+            " write to a watched table, because the trigger notifies",
+            grave=False,
+        )
+    if facts.queue_usage >= QUEUE_WARNING:
+        yield Finding(
+            "database",
+            f"the NOTIFY queue is {facts.queue_usage:.0%} full: some session LISTENs and does"
+            " not read; find it in pg_stat_activity (state idle, wait_event ClientWrite)",
+        )
+
+
+def _echo(config: Config, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """A notification sent through `database` must arrive where we LISTEN."""
+    try:
+        with psycopg.connect(config.listen, autocommit=True, connect_timeout=10) as listener:
+            channel, nonce = config.schema, f'{{"probe":"check-{secrets.token_hex(8)}"}}'
+            listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            connection.execute("SELECT pg_notify(%s, %s)", (channel, nonce))
+            if not any(got.payload == nonce for got in _heard(listener, nonce)):
+                yield Finding(
+                    "listen",
+                    "a notification to ourselves did not arrive: a transaction pooler is in"
+                    " the way, or `listen` and `database` are two databases; give `listen` a"
+                    " direct connection to the same database",
+                )
+    except psycopg.Error as error:
+        yield Finding("listen", f"{str(error).strip()}; check `listen` in the config")
+
+
+def _heard(listener: psycopg.Connection[Any], nonce: str) -> Iterator[psycopg.Notify]:
+    for notification in listener.notifies(timeout=ECHO):
+        yield notification
+        if notification.payload == nonce:
+            return
+
+
+def _rights(
+    config: Config, connection: psycopg.Connection[Any], tables: Mapping[str, Table]
+) -> Iterator[Finding]:
+    rights = catalog.privileges(connection, [table.oid for table in tables.values()])
+    role = connection.info.user
+    for table in tables.values():
+        may, place = rights[table.oid], f"{table.schema}.{table.relation}"
+        needed = {c.name for c in table.key + table.routing} | set(table.columns)
+        if not may.enters:
+            yield Finding(table.name, f"{role} may not enter schema {table.schema}; GRANT USAGE")
+        if missing := sorted(needed - set(may.columns)):
+            yield Finding(
+                table.name,
+                f"{role} may not read {', '.join(missing)} of {place};"
+                f" GRANT SELECT ON {place} TO {role}",
+            )
+        if may.filtered:
+            yield Finding(
+                table.name,
+                f"row security filters what {role} sees of {place}; subscribers get no more",
+                grave=False,
+            )
+    yield from _epoch(config, connection)
+
+
+def _epoch(config: Config, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    name = sql.Identifier(config.schema, "epoch").as_string(connection)
+    statement = "SELECT to_regclass(%(e)s) IS NULL OR has_table_privilege(%(e)s, 'SELECT,UPDATE')"
+    try:
+        allowed = connection.execute(statement, {"e": name}).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        allowed = (False,)
+    if allowed != (True,):
+        role = connection.info.user
+        yield Finding(
+            config.schema,
+            f"{role} may not use it; GRANT USAGE ON SCHEMA {config.schema} TO {role};"
+            f" GRANT SELECT, UPDATE ON {config.schema}.epoch TO {role}",
+        )
+
+
+def _capture(
+    config: Config, connection: psycopg.Connection[Any], tables: Mapping[str, Table]
+) -> Iterator[Finding]:
+    for drift in migrate.drift(connection, config, tables):
+        yield Finding(drift.table or config.schema, f"{drift.message}; run `rowcast migrate`")

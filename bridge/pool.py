@@ -1,0 +1,61 @@
+"""The connections that read: autocommit, with the settings under which keys are compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import AsyncConnectionPool
+
+from bridge.errors import DatabaseError
+from bridge.tables import SETTINGS
+
+if TYPE_CHECKING:
+    from bridge.config import Config
+
+SIZE = 4
+"""Connections per instance; a table that is locked keeps one of them busy."""
+
+STATEMENT_TIMEOUT = 5000
+"""Milliseconds after which PostgreSQL gives up a read."""
+
+_BUMP = """UPDATE {} SET epoch = greatest(epoch + 1,
+           (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"""
+
+
+def open_pool(config: Config) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    """Not open yet: use it as a context manager."""
+    settings: dict[str, Any] = {
+        "autocommit": True,
+        "application_name": "rowcast",
+        "connect_timeout": 5,
+        "options": _options(),
+    }
+    if config.listen != config.database:
+        # A `listen` of its own says that `database` goes through a pooler, where what was
+        # prepared on one connection is not there on the next.
+        settings["prepare_threshold"] = None
+    return AsyncConnectionPool(
+        config.database, min_size=1, max_size=SIZE, timeout=5.0, open=False, kwargs=settings
+    )
+
+
+def _options() -> str:
+    """Session settings as libpq wants them, where a blank would end a value."""
+    settings = {**SETTINGS, "statement_timeout": str(STATEMENT_TIMEOUT)}
+    return " ".join(f"-c {name}={value.replace(' ', '')}" for name, value in settings.items())
+
+
+async def bump_epoch(pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]], schema: str) -> None:
+    """Begin a new epoch, committed, before anything is published after a loss.
+
+    A crash makes PostgreSQL issue the same transaction numbers again; the epoch is what
+    still tells a later read from an earlier one.
+    """
+    statement = sql.SQL(_BUMP).format(sql.Identifier(schema, "epoch"))
+    try:
+        async with pool.connection() as connection:
+            await connection.execute(statement)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        raise DatabaseError(f"schema {schema} is not there; run `rowcast migrate`") from None

@@ -1,0 +1,41 @@
+"""A bridge as a process: it ends when it is told to, and says why when it was not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.pipeline import Bridge
+
+
+async def until_signalled(bridge: Bridge, started: Callable[[str, int], None]) -> None:
+    """Run a bridge until SIGTERM or SIGINT drains it; a second signal ends the process at once.
+
+    Raises the first of the errors that ended it, if it was not asked to end.
+    """
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        bridge.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await bridge.run(started)
+    except* BridgeError as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BridgeError]) -> BridgeError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BridgeError)
+    return error

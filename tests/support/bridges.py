@@ -1,0 +1,60 @@
+"""Real bridges for tests: in this process, on a free port, ready when they are handed out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from bridge import config as configuration
+from bridge import migrate
+from bridge.pipeline import Bridge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bridge.config import Config
+
+
+def configure(database: str, tables: str, **top: str) -> Config:
+    """A config of these `tables` (YAML, indented by two), listening on a free port."""
+    extra = "".join(f"{name}: {value}\n" for name, value in top.items())
+    text = f"database: ${{URL}}\n{extra}server: {{port: 0, inspector: true}}\ntables:\n{tables}"
+    return configuration.loads(text, file="test.yaml", env={"URL": database})
+
+
+class Running:
+    """A bridge that serves; `url` is its WebSocket, `http` its address."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self.address: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+
+    def started(self, host: str, port: int) -> None:
+        self.address.set_result((host, port))
+
+    @property
+    def http(self) -> str:
+        host, port = self.address.result()
+        return f"http://{host}:{port}"
+
+    @property
+    def url(self) -> str:
+        return self.http.replace("http", "ws", 1) + "/ws"
+
+
+@asynccontextmanager
+async def running(config: Config, *, migrated: bool = True) -> AsyncIterator[Running]:
+    """Install the triggers, serve, and stop at the end."""
+    if migrated:
+        await asyncio.to_thread(migrate.apply, config, progress=lambda _line: None)
+    running = Running(Bridge(config))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(running.bridge.run(running.started))
+        async with asyncio.timeout(30):
+            await running.address
+            await running.bridge.health.wait()
+        try:
+            yield running
+        finally:
+            running.bridge.stop()
