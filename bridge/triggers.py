@@ -161,48 +161,56 @@ def _bring(
     function: InstalledFunction | None,
     triggers: Mapping[tuple[int, str], InstalledTrigger],
 ) -> Step | None:
+    """One step that gives one table what it lacks; None if it lacks nothing."""
     table = capture.table
-    findings: list[str] = []
+    wrong: dict[str, list[str]] = {}
     statements: list[str] = []
-    if finding := _function_finding(capture, function):
-        findings.append(finding)
+    lock = ""
+    if complaint := _complaint(capture, function):
+        wrong[complaint] = ["function"]
         statements += ddl.function(capture.schema, capture.function, table, capture.comment)
-    locks = {""}
     for event, name in capture.triggers.items():
-        wrong, repair, lock = _repair(capture, event, triggers.get((table.oid, name)))
-        findings += wrong
-        statements += repair
-        locks.add(lock)
-    if not statements:
+        if complaint := _difference(capture, event, triggers.get((table.oid, name))):
+            wrong.setdefault(complaint, []).append(f"{event} trigger")
+            statements += _mend(capture, event, complaint)
+            lock = max(lock, _LOCKS[complaint], key=_SEVERITY.index)
+    if not wrong:
         return None
-    lock = next(lock for lock in (ALL_WAIT, WRITERS_WAIT, "") if lock in locks)
-    summary = "replace the function" if not lock else "install function and triggers"
-    return Step(table.name, "; ".join(findings), summary, tuple(statements), lock)
+    finding = "; ".join(f"{', '.join(parts)} {complaint}" for complaint, parts in wrong.items())
+    summary = "set up triggers" if lock else "replace the trigger function"
+    return Step(table.name, finding, summary, tuple(statements), lock)
 
 
-def _function_finding(capture: Capture, function: InstalledFunction | None) -> str:
+_MISSING, _CHANGED, _DISABLED = "missing", "not what the config asks for", "disabled"
+_LOCKS = {_MISSING: WRITERS_WAIT, _CHANGED: ALL_WAIT, _DISABLED: WRITERS_WAIT}
+_SEVERITY = ("", WRITERS_WAIT, ALL_WAIT)
+
+
+def _complaint(capture: Capture, function: InstalledFunction | None) -> str:
     if function is None:
-        return "the capture function is missing"
+        return _MISSING
     digest = _digest(function.body, function.settings)
-    if not capture.comment.endswith(digest) or function.security_definer:
-        return "the capture function is not what the config asks for"
-    return "" if function.comment == capture.comment else "the capture function's comment differs"
+    same = function.comment == capture.comment and capture.comment.endswith(digest)
+    return "" if same and not function.security_definer else _CHANGED
 
 
-def _repair(
-    capture: Capture, event: str, found: InstalledTrigger | None
-) -> tuple[list[str], list[str], str]:
-    """What is wrong with one trigger, the statements that mend it, and their lock."""
-    name, table = capture.triggers[event], capture.table.identifier
-    create = ddl.trigger(name, event, table, capture.identifier)
+def _difference(capture: Capture, event: str, found: InstalledTrigger | None) -> str:
     if found is None:
-        return [f"the {event} trigger is missing"], [create], WRITERS_WAIT
+        return _MISSING
     if found.shape != _SHAPES[event] or found.function != capture.function:
-        return [f"the {event} trigger was altered"], [_drop(name, table), create], ALL_WAIT
-    if found.enabled not in "OA":
+        return _CHANGED
+    return "" if found.enabled in "OA" else _DISABLED
+
+
+def _mend(capture: Capture, event: str, complaint: str) -> Iterator[str]:
+    name, table = capture.triggers[event], capture.table.identifier
+    if complaint == _DISABLED:
         enable = sql.SQL("ALTER TABLE {} ENABLE TRIGGER {}").format(table, sql.Identifier(name))
-        return [f"the {event} trigger is disabled"], [enable.as_string(None)], WRITERS_WAIT
-    return [], [], ""
+        yield enable.as_string(None)
+        return
+    if complaint == _CHANGED:
+        yield _drop(name, table)
+    yield ddl.trigger(name, event, table, capture.identifier)
 
 
 def _drop_triggers(stale: Iterable[InstalledTrigger]) -> Iterator[Step]:
@@ -210,7 +218,7 @@ def _drop_triggers(stale: Iterable[InstalledTrigger]) -> Iterator[Step]:
     for (schema, relation), group in groupby(ordered, lambda t: (t.schema, t.relation)):
         table = sql.Identifier(schema, relation)
         statements = tuple(_drop(trigger.name, table) for trigger in group)
-        finding = "triggers of the bridge that the config does not ask for"
+        finding = "has triggers that the config does not ask for"
         yield Step(f"{schema}.{relation}", finding, "drop triggers", statements, ALL_WAIT)
 
 
@@ -218,8 +226,7 @@ def _drop_functions(schema: str, unused: Iterable[str]) -> Iterator[Step]:
     drop = sql.SQL("DROP FUNCTION IF EXISTS {}()")
     for name in sorted(unused):
         statement = drop.format(sql.Identifier(schema, name)).as_string(None)
-        finding = f"the function {name} is not used any more"
-        yield Step(schema, finding, "drop a function", (statement,))
+        yield Step(schema, f"function {name} is not used", f"drop function {name}", (statement,))
 
 
 def _drop(name: str, table: sql.Identifier) -> str:

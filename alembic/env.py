@@ -1,0 +1,140 @@
+"""What runs for every `alembic` command, and for `rowcast migrate`, which is the same.
+
+The revisions make the bridge's own objects, unqualified: their schema comes from the
+config and stands first on the search path. Triggers come after them, from
+`bridge.migrate`. The metadata is empty and no name is included, so that autogenerate
+can never propose to drop what is the application's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+from alembic import context
+from alembic.operations import ops
+from alembic.util import CommandError
+
+from bridge import config as config_file
+from bridge import migrate, schema
+from bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from alembic.operations.ops import MigrationScript
+    from alembic.runtime.migration import MigrationContext
+
+    from bridge.config import Config
+
+
+def find_config() -> Config:
+    """`-x config=FILE`, else what `rowcast migrate` passes, else as for every command."""
+    if path := context.get_x_argument(as_dictionary=True).get("config"):
+        return config_file.load(Path(str(path)))
+    if passed := context.config.attributes.get("config"):
+        return passed  # type: ignore[no-any-return]
+    return config_file.load(Path(os.environ.get("ROWCAST_CONFIG", "config.yaml")))
+
+
+def tell(line: str) -> None:
+    if progress := context.config.attributes.get("progress"):
+        progress(line)
+    else:
+        context.config.print_stdout("%s", line)
+
+
+def online(config: Config) -> None:
+    engine = sa.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(config.database, connect_timeout=10),
+        poolclass=sa.NullPool,
+    )
+    with migrate.alone(config, tell), engine.connect() as connection:
+        context.configure(connection=connection, on_version_apply=told, **options(config))
+        with context.begin_transaction():
+            prepare(config, connection.connection.driver_connection.execute)  # type: ignore[union-attr]
+            context.run_migrations()
+            heads = context.get_context().get_current_heads()
+        if command() == "upgrade" and heads == (context.get_head_revision(),):
+            migrate.install(config, tell)
+        elif command() == "downgrade" and not heads:
+            migrate.uninstall(config, tell)
+
+
+def offline(config: Config) -> None:
+    """A script for psql; the catalog is read for it all the same."""
+    paramstyle = {"paramstyle": "named"}  # any other doubles every % in the script
+    context.configure(
+        dialect_name="postgresql", dialect_opts=paramstyle, literal_binds=True, **options(config)
+    )
+    write = context.get_context().impl.static_output
+    with context.begin_transaction():
+        prepare(config, lambda statement: write(f"{statement};"))
+        context.run_migrations()
+    destination = context.get_revision_argument()
+    if command() == "upgrade" and destination == context.get_head_revision():
+        write(migrate.install_script(config))
+    elif command() == "downgrade" and destination is None:
+        write(migrate.uninstall_script(config))
+
+
+def prepare(config: Config, execute: Any) -> None:
+    execute(schema.create(config.schema))
+    execute(f'SET LOCAL search_path = "{config.schema}"')
+
+
+def options(config: Config) -> dict[str, Any]:
+    return {
+        "target_metadata": sa.MetaData(),
+        "version_table_schema": config.schema,
+        "include_name": lambda *_: False,
+        "process_revision_directives": proposal(config),
+    }
+
+
+def proposal(config: Config) -> Any:
+    """For `alembic check` and `revision --autogenerate`: what the triggers lack, as SQL."""
+
+    def propose(
+        _: MigrationContext, __: Iterable[str | None], directives: list[MigrationScript]
+    ) -> None:
+        commanded = context.config.cmd_opts
+        if commanded is not None and not getattr(commanded, "autogenerate", True):
+            return
+        # Alembic takes :name for a parameter wherever it stands.
+        texts = [text.replace(":", r"\:") for text in migrate.statements(config)]
+        script = [ops.ExecuteSQLOp(text) for text in texts]
+        directives[0].upgrade_ops = ops.UpgradeOps(ops=script)
+        directives[0].downgrade_ops = ops.DowngradeOps(ops=[])
+
+    return propose
+
+
+def told(*, step: Any, **_: Any) -> None:
+    verb = "applied" if step.is_upgrade else "took back"
+    tell(f"{verb} revision {step.up_revision_id}: {step.up_revision.doc}")
+
+
+def command() -> str:
+    """The name of the Alembic command that runs, as far as it moves a database."""
+    return str(context.get_context().opts["fn"].__name__)
+
+
+def run() -> None:
+    config = find_config()
+    if context.is_offline_mode():
+        offline(config)
+    else:
+        online(config)
+
+
+try:
+    run()
+except BridgeError as error:
+    if "config" in context.config.attributes:
+        raise
+    raise CommandError(str(error)) from None  # which `alembic` shows without a traceback
