@@ -18,7 +18,7 @@ LONGER = {  # path below bridge/ → why it may be longer
 # What one machine has and the next has not: package registries, private directories.
 REGISTRY = re.compile(
     r"https?://[^\s\"'<>)]*(?:pypi|pythonhosted|npmjs|artifactory|nexus|/simple/)"
-    r"|--(?:extra-)?index-url|--find-links|--trusted-host|PIP_INDEX_URL"
+    r"|--(?:(?:extra-)?index-url|find-links|trusted-host)|PIP_(?:INDEX_URL|FIND_LINKS)"
 )
 MACHINE = re.compile(r"(?<![\w.*])/(?:root|work|opt/wheels|tmp/v\d|home/\w+|Users/\w+)/")
 

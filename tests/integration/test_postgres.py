@@ -95,7 +95,7 @@ def fetch(url: str, query: str) -> object:
 
 
 def open_files(pid: int) -> list[Path]:
-    """None for a process that has ended, even while it is listed as a zombie nobody may look into."""
+    """None for a process that has ended, even while it is listed as a zombie."""
     try:
         return list(Path(f"/proc/{pid}/fd").iterdir())
     except (FileNotFoundError, PermissionError):
