@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 KILL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name LIKE 'rowcast%'
-      AND (%s OR query LIKE 'LISTEN%%')
+WHERE datname = current_database() AND application_name LIKE 'rowcast%%'
+      AND (%s OR query LIKE 'SET tcp%%')
 """
 
 

@@ -49,12 +49,13 @@ async def running(config: Config, *, migrated: bool = True) -> AsyncIterator[Run
     if migrated:
         await asyncio.to_thread(migrate.apply, config, progress=lambda _line: None)
     running = Running(Bridge(config))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(running.bridge.run(running.started))
-        async with asyncio.timeout(30):
-            await running.address
-            await running.bridge.health.wait()
-        try:
-            yield running
-        finally:
-            running.bridge.stop()
+    serving = asyncio.create_task(running.bridge.run(running.started))
+    try:
+        ready = asyncio.create_task(running.bridge.health.wait())
+        await asyncio.wait({serving, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert ready.done(), running.bridge.health.reasons
+        yield running
+    finally:
+        ready.cancel()
+        running.bridge.stop()
+        await serving

@@ -66,13 +66,18 @@ class Replica:
         self.recovered = 0
         self.regressions: list[str] = []
         self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._follow())
         self._highest: dict[tuple[str, str], str] = {}
 
-    async def follow(self) -> None:
+    async def _follow(self) -> None:
         patience = Backoff(first=0.02, cap=0.2)
         async for message in client.messages(self.url, self.topics, backoff=patience):
             self._take(message)
             self._news.set()
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})
 
     def _take(self, message: dict[str, Any]) -> None:
         self.messages.append(message)
@@ -96,7 +101,11 @@ class Replica:
         """Wait for messages until the condition holds; the test's own timeout ends a vain wait."""
         while not true():
             self._news.clear()
-            await self._news.wait()
+            news = asyncio.ensure_future(self._news.wait())
+            await asyncio.wait({news, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+            if self._task.done():
+                await self._task
 
     async def equals(self, expected: dict[str, Rows], patience: float = 30.0) -> None:
         """Until every topic holds the expected rows; fails telling the first that does not."""
@@ -127,11 +136,12 @@ def _key(message: dict[str, Any]) -> str:
 async def following(url: str, *topics: str) -> AsyncIterator[Replica]:
     """A replica that has its first snapshots."""
     replica = Replica(url, topics)
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(replica.follow())
-        await replica.until(lambda: all(held.floor for held in replica.held.values()))
+    try:
+        async with asyncio.timeout(30):
+            await replica.until(lambda: all(held.floor for held in replica.held.values()))
         yield replica
-        task.cancel()
+    finally:
+        await replica.close()
 
 
 def rows(connection: psycopg.Connection, query: str, *values: object, key: str = "id") -> Rows:
