@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -12,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -201,16 +204,24 @@ def test_starts_over_the_lock_a_killed_server_left(postgres: Postgres) -> None:
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
     assert stale[7].strip() == "ready"
+    assert not postgres._is_ready(int(stale[0]) + 1), "ready, but in another's name"
     postgres.restart()
     assert postgres.pid != int(stale[0])
     assert fetch(postgres.url(), "SELECT answer FROM kept") == 42
 
 
 @on_linux
-def test_kill_waits_for_the_backends(postgres: Postgres) -> None:
+def test_kill_waits_for_the_backends(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(postgres.url()) as session:
         backend = session.info.backend_pid
         assert open_files(backend)
+        os.kill(backend, signal.SIGSTOP)  # it cannot notice anything, until it is waited for
+
+        def wait(*arguments: object) -> object:
+            os.kill(backend, signal.SIGCONT)
+            return select.select(*arguments)
+
+        monkeypatch.setattr("bridge.demo.postgres.select", SimpleNamespace(select=wait))
         postgres.kill()
         assert not open_files(backend)
 
@@ -294,9 +305,9 @@ def test_as_root_a_private_directory_for_data_is_refused(
 
 
 def test_a_long_tmpdir_does_not_make_a_long_socket_path(
-    binaries: Binaries, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    binaries: Binaries, monkeypatch: pytest.MonkeyPatch, directory: Path
 ) -> None:
-    long = tmp_path / ("x" * 100)
+    long = directory / ("x" * 100)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     with Postgres.start(binaries=binaries) as server:
