@@ -1,0 +1,203 @@
+"""One libpq session that lets go at once: short statements, and the notifications it gets.
+
+psycopg does the connecting. From there on libpq is driven directly, for two reasons. A
+cancelled psycopg query first asks the server to cancel it, which takes ten seconds where
+the link is frozen; here a cancelled wait ends, and `close` waits for nobody. And all that
+one wake-up of the socket brings is handed over as one list.
+
+The rules: one task at a time waits on a session. Nothing reads the socket while nobody
+waits, so a session that listens must be drained. The socket is taken off the event loop
+before libpq can close it: a descriptor that is reused would wake the wrong reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import traceback
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+
+from bridge.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from psycopg import sql
+
+# What notices a dead peer without us: unanswered keepalives, unacknowledged data.
+_KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 6000,
+}
+
+
+class Target:
+    """Where to connect, and how to speak of it without giving a secret away."""
+
+    def __init__(self, conninfo: str, timeout: float = 5.0) -> None:
+        """`timeout` in seconds, for each host. Raises `DatabaseError`."""
+        try:
+            given = conninfo_to_dict(conninfo)
+            self._secrets = _secrets(conninfo)
+        except psycopg.Error:  # its text quotes the string, password and all
+            raise DatabaseError(
+                "the connection string cannot be read;"
+                " write postgresql://user:password@host:port/database, percent-encoded"
+            ) from None
+        defaults = {"application_name": "rowcast", "connect_timeout": max(2, math.ceil(timeout))}
+        self.params: dict[str, Any] = {
+            **_KEEPALIVES,
+            **defaults,
+            **given,
+            "client_encoding": "utf8",
+        }
+
+    def __str__(self) -> str:
+        """`host:port/database`."""
+        unset = {option.keyword.decode(): option.val for option in pq.Conninfo.get_defaults()}
+        host, port, database = (
+            self.params.get(name) or (unset.get(name) or b"").decode()
+            for name in ("host", "port", "dbname")
+        )
+        return f"{host or 'local socket'}:{port}/{database}"
+
+    def describe(self, error: BaseException) -> str:
+        """The error as one line, with the place in front and without secrets."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return f"{self}: {text}"
+
+
+def _secrets(conninfo: str) -> list[str]:
+    """The values of options that libpq itself marks as not to be shown."""
+    options = pq.Conninfo.parse(conninfo.encode())
+    return [option.val.decode() for option in options if option.val and option.dispchar == b"*"]
+
+
+class Session:
+    """Made by `connect`, ended by `close`. Errors are `psycopg.Error` or `DatabaseError`."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._socket = connection.pgconn.socket
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._arrived: list[bytes] = []
+        self._expected: bytes | None = None
+        self._echo: asyncio.Future[None] | None = None
+        self.heard = False
+        """Whether an expected payload ever arrived."""
+
+    @classmethod
+    async def connect(cls, target: Target) -> Self:
+        try:
+            return cls(await psycopg.AsyncConnection.connect(autocommit=True, **target.params))
+        except BaseException as error:
+            # An attempt that is cancelled closes its socket when it is collected, and the
+            # traceback would keep it for as long as anyone keeps the error.
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+    async def execute(self, statement: sql.Composable) -> str | None:
+        """Run one short statement; the first value it returns, as text."""
+        self._pgconn.send_query(statement.as_bytes(self._connection))
+        self._pgconn.flush()  # so short that the socket's buffer always takes it whole
+        value: str | None = None
+        while (result := await self._result()) is not None:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise psycopg.OperationalError(result.get_error_message("utf-8"))
+            value = _first_value(result)
+        self._collect()
+        return value
+
+    async def arrivals(self) -> list[bytes]:
+        """Payloads that arrived since, in order: what one wake-up brought, perhaps nothing."""
+        if not self._arrived:
+            await self._readable()
+            self._pump()
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def expect(self, payload: bytes) -> asyncio.Future[None]:
+        """Done when this payload has arrived; it is not among the `arrivals` then."""
+        self._expected = payload
+        self._echo = asyncio.get_running_loop().create_future()
+        return self._echo
+
+    def expire(self, failure: Exception) -> None:
+        """Fail if what is expected is not here yet.
+
+        The socket is read first: a loop or a reader that was held up is no dead link.
+        """
+        self._wake()
+        try:
+            self._pump()
+        except psycopg.Error as error:
+            self.fail(error)
+        if self._echo is not None and not self._echo.done():
+            self.fail(failure)
+
+    def fail(self, failure: Exception) -> None:
+        """Make whoever waits on this session, now or later, raise this; the first counts."""
+        self._failure = self._failure or failure
+        self._wake()
+
+    def close(self) -> None:
+        """End the session without waiting for the server, or for a link that is frozen."""
+        self.fail(DatabaseError("the session is closed"))
+        self._pgconn.finish()
+
+    async def _result(self) -> pq.abc.PGresult | None:
+        while self._pgconn.is_busy():
+            await self._readable()
+            self._pgconn.consume_input()
+        return self._pgconn.get_result()
+
+    async def _readable(self) -> None:
+        if self._failure is None:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            loop.add_reader(self._socket, self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._wake()
+        if self._failure is not None:
+            raise self._failure
+
+    def _wake(self) -> None:
+        """End the wait. The reader goes with it: unread data would wake the loop for ever."""
+        if self._waiter is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._socket)
+        if not self._waiter.done():
+            self._waiter.set_result(None)
+        self._waiter = None
+
+    def _pump(self) -> None:
+        self._pgconn.consume_input()
+        self._collect()
+
+    def _collect(self) -> None:
+        while notification := self._pgconn.notifies():
+            if notification.extra == self._expected:
+                self._hear()
+            else:
+                self._arrived.append(notification.extra)
+
+    def _hear(self) -> None:
+        self.heard, self._expected = True, None
+        if self._echo is not None and not self._echo.done():
+            self._echo.set_result(None)
+
+
+def _first_value(result: pq.abc.PGresult) -> str | None:
+    value = result.get_value(0, 0) if result.ntuples and result.nfields else None
+    return None if value is None else value.decode()
