@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,17 +126,33 @@ def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Ga
         width = widths[table]
         if operation == "*":
             return Gap(table, "many keys changed")
-        return [_change(table, _OPERATIONS[operation], entry, width) for entry in message["k"]]
+        return [
+            _change(table, _OPERATIONS[operation], entry, width) for entry in _list(message["k"])
+        ]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Malformed(repr(error)) from error
 
 
-def _change(table: str, operation: Operation, entry: list[str], width: tuple[int, int]) -> Change:
-    key, old = tuple(entry[: width[0]]), tuple(entry[width[0] :])
+def _change(table: str, operation: Operation, entry: object, width: tuple[int, int]) -> Change:
+    values = tuple(_list(entry))
+    key, old = values[: width[0]], values[width[0] :]
     if len(key) != width[0] or len(old) not in (0, width[1]):
-        raise Malformed(f"{table}: {len(entry)} values in a key")
-    if not all(isinstance(text, str) for text in key):
+        raise Malformed(f"{table}: {len(values)} values in a key")
+    if not all(map(_is_text, key)):
         raise Malformed(f"{table}: a key that is not text")
-    if not all(text is None or isinstance(text, str) for text in old):
+    if not all(text is None or _is_text(text) for text in old):
         raise Malformed(f"{table}: an old value that is not text")
     return Change(table, key, operation, old or None)
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise Malformed(f"{type(value).__name__} in place of a list")
+    return value
+
+
+def _is_text(value: object) -> bool:
+    """Text as PostgreSQL has it: JSON can also say NUL and half a surrogate pair."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

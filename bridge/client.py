@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from bridge.backoff import Backoff
 from bridge.errors import BridgeError
@@ -40,7 +40,7 @@ async def messages(
             async for message in _connected(url, topics):
                 backoff.reset()
                 yield message
-        except (OSError, InvalidStatus, ConnectionClosed) as error:
+        except (OSError, InvalidHandshake, ConnectionClosed) as error:
             if final := _final(error):
                 raise BridgeError(f"{url}: {final}") from error
         await asyncio.sleep(backoff.delay())

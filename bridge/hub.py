@@ -9,7 +9,7 @@ always began after everybody it is for was registered, and nothing falls between
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge import wire
@@ -76,6 +76,7 @@ class Hub:
     def __init__(self, *, subscriptions: int = 200) -> None:
         self._limit = subscriptions
         self._routes: list[Route] = []
+        self._turns: deque[Route] = deque()
         self._by_table: dict[str, list[Route]] = defaultdict(list)
         self._topics: dict[str, Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
@@ -90,6 +91,7 @@ class Hub:
         routes = [route for routes in self._by_table.values() for route in routes]
         rank = {id(t): n for n, t in enumerate(specific(route.template for route in routes))}
         self._routes = sorted(routes, key=lambda route: rank[id(route.template)])
+        self._turns = deque(self._routes)
 
     @property
     def subscribers(self) -> int:
@@ -139,6 +141,8 @@ class Hub:
             raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, "this connection does not follow it")
         self._remove(subscription)
         mailbox.reply(wire.unsubscribed(topic))
+        if self.live:
+            mailbox.settle()
 
     def _resolve(self, name: str) -> tuple[Route, tuple[str, ...]]:
         if not self._routes:
@@ -182,12 +186,25 @@ class Hub:
             if table is None or route.table.name == table:
                 for topic in route.followed.values():
                     for subscription in topic.subscriptions:
-                        self._want(subscription)
+                        self._miss(subscription)
+
+    def _miss(self, subscription: Subscription) -> None:
+        # Pages that are on their way get to their end first, or one who reads slowly would
+        # see nothing but beginnings where gaps are many.
+        if subscription.pages or subscription.postponed:
+            subscription.postpone()
+        else:
+            self._want(subscription)
 
     def requests(self, *, keyed: int, other: int) -> Request | None:
-        """The next topics to read, at most so many of one route; None if there is nothing to do."""
-        for route in self._routes:
-            if self.live and route.wanted:
+        """The next topics to read, at most so many of one route; None if there is nothing to do.
+
+        Routes take turns, so that one that cannot be read does not starve the others.
+        """
+        for _ in range(len(self._turns) if self.live else 0):
+            route = self._turns[0]
+            self._turns.rotate(-1)
+            if route.wanted:
                 return self._request(route, keyed if route.keyed else other)
         return None
 
@@ -203,8 +220,8 @@ class Hub:
 
     def _want(self, subscription: Subscription) -> None:
         topic = self._topics[subscription.topic]
-        subscription.request = None
-        subscription.floor = None
+        subscription.want()
+        subscription.subscriber.drop(subscription)
         topic.waiting[subscription] = None
         topic.route.wanted[topic] = None
         self.on_request()

@@ -25,9 +25,15 @@ if TYPE_CHECKING:
     from bridge.tables import Column, Table
     from bridge.topics import Template
 
-# What PostgreSQL says of a value rather than of itself: class 22 (data exception) and
-# class 54 (program limit); such a batch is split, any other failure is tried again whole.
-_POISON = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+# What is said of a value rather than of the database: class 22 (data exception), 23 (a
+# domain's constraint), 54 (program limit), or a character that the encoding does not
+# have. Such a batch is split; any other failure is tried again whole.
+_POISON = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    UnicodeError,
+)
 
 _VERSION = """
 SELECT lpad(to_hex(e.epoch), 16, '0') || '.' || lpad(to_hex(
@@ -39,7 +45,7 @@ FROM {epoch} e, pg_current_snapshot() s
 _LOAD = """
 SELECT v.version, k.n, k.key, t.texts, t.row
 FROM ({version}) v,
-     LATERAL (SELECT {raw}, n, (SELECT to_jsonb(r)::text FROM (SELECT {typed}) r) AS key
+     LATERAL (SELECT {raw}, n, (SELECT to_jsonb(r.*)::text FROM (SELECT {typed}) r) AS key
               FROM unnest({arrays}) WITH ORDINALITY AS u({raw}, n)) k
 LEFT JOIN LATERAL (SELECT ARRAY[{texts}] AS texts, {row} AS row FROM {table} t
                    WHERE {match}) t ON true
@@ -177,7 +183,7 @@ class Loader:
             spelling=sql.SQL("ARRAY[{}]::text[]").format(
                 _comma(_spelling(n, c) for n, c in enumerate(columns))
             ),
-            key=_row(tuple(column.name for column in table.key)),
+            key=_key(table.key),
             row=_row(table.columns),
             table=table.identifier,
             match=_match("k", columns),
@@ -212,11 +218,14 @@ def _spelling(n: int, column: Column) -> sql.Composed:
 
 
 def _match(alias: str, columns: Sequence[Column]) -> sql.Composable:
-    """The index finds equals; the text picks the one that is written exactly so."""
+    """The index finds equals; the text picks the one that is written exactly so.
+
+    The collation says *exactly*: under a nondeterministic one, other spellings are equal.
+    """
     if not columns:
         return sql.SQL("true")
     return sql.SQL(" AND ").join(
-        sql.SQL("t.{} = {} AND {} = {}").format(
+        sql.SQL('t.{} = {} AND {} = {} COLLATE "C"').format(
             column.identifier,
             _cast(n, column, alias),
             column.text("t"),
@@ -228,7 +237,16 @@ def _match(alias: str, columns: Sequence[Column]) -> sql.Composable:
 
 def _row(columns: Sequence[str]) -> sql.Composed:
     fields = _comma(sql.Identifier("t", name) for name in columns)
-    return sql.SQL("(SELECT to_jsonb(r)::text FROM (SELECT {}) r)").format(fields)
+    return sql.SQL("(SELECT to_jsonb(r.*)::text FROM (SELECT {}) r)").format(fields)
+
+
+def _key(columns: Sequence[Column]) -> sql.Composed:
+    """A row's key made of its text, as `_LOAD` makes it: a char(5) has blanks, its text none."""
+    fields = _comma(
+        sql.SQL("{}::{} AS {}").format(column.text("t"), sql.SQL(column.type), column.identifier)
+        for column in columns
+    )
+    return sql.SQL("(SELECT to_jsonb(r.*)::text FROM (SELECT {}) r)").format(fields)
 
 
 def _state(
@@ -239,6 +257,7 @@ def _state(
     return State(key, tuple(texts), key_json, row, version)
 
 
-def _refusal(table: Table, template: Template, error: psycopg.Error) -> str:
-    reason = error.diag.message_primary or "the value cannot be read"
+def _refusal(table: Table, template: Template, error: Exception) -> str:
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    reason = said or "the value cannot be read"
     return f"no such topic of {table.name} ({template.text}): {reason}"

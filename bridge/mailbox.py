@@ -3,7 +3,8 @@
 A mailbox conflates: per subscription it holds the pages of one snapshot and, per key,
 the newest change. A subscriber that reads slowly gets fewer and newer states, and
 costs memory for the keys it follows, never for the updates they get. Past `CAPACITY`
-unsent changes a subscription forgets them and is owed a new snapshot instead.
+unsent changes a subscription forgets them and is owed a new snapshot instead, once the
+reader has taken the pages that it was being sent: so even the slowest gets to the end.
 
 Nothing here waits. `flush` writes while the sink takes it; the sink calls `flush`
 again when it can take more.
@@ -51,8 +52,9 @@ class Subscription:
     """One subscriber's interest in one topic.
 
     `floor` is the version of the snapshot it was brought up to date with; while it is
-    None a snapshot is owed, and changes are kept until that has come; `request` is the
-    read that will bring it, once one has begun.
+    None a snapshot is owed, and nothing but the pages of an earlier one is sent. `request`
+    is the read that will bring it, once one has begun; changes are kept meanwhile. If
+    `postponed`, none is asked for until the subscriber has read what it was sent.
     """
 
     __slots__ = (
@@ -61,8 +63,8 @@ class Subscription:
         "floor",
         "greeting",
         "id",
-        "overflowed",
         "pages",
+        "postponed",
         "request",
         "snapshot",
         "subscriber",
@@ -78,13 +80,13 @@ class Subscription:
         self.announced = False
         self.floor: str | None = None
         self.request: object | None = None
-        self.overflowed = False
+        self.postponed = False
         self.pages: deque[Message] = deque()
         self.changes: dict[Key, ChangeMessage] = {}
 
     def offer(self, key: Key, message: ChangeMessage) -> bool:
         """Keep a change for sending; True if it can go out with the next flush."""
-        if self.floor is not None and message.version < self.floor:
+        if self.postponed or (self.floor is not None and message.version < self.floor):
             return False
         if (unsent := self.changes.pop(key, None)) is not None:
             message = message.after(unsent)
@@ -94,13 +96,22 @@ class Subscription:
         return self.floor is not None
 
     def _overflow(self) -> bool:
-        waiting = self.floor is None
-        self.forget()
-        if waiting:
+        if self.floor is None:
             self.subscriber.on_overflow(self)
-        # A slow reader is owed its snapshot when it reads again, not before.
-        self.overflowed = not waiting
-        return self.overflowed
+            return False
+        self.postpone()
+        return True
+
+    def postpone(self) -> None:
+        """Owe a snapshot, to be read when the subscriber reads again: it may never do so."""
+        self.want()
+        self.postponed = True
+
+    def want(self) -> None:
+        """Owe a snapshot. Its read begins later, so it will show all that is unsent now."""
+        self.floor = None
+        self.request = None
+        self.changes.clear()
 
     def bring_up(self, pages: Iterable[Message], version: str) -> None:
         """A snapshot came: what it shows already need not be sent again.
@@ -108,18 +119,11 @@ class Subscription:
         One who asked for none gets one all the same after a gap: it cannot know what it missed.
         """
         self.floor = version
-        self.overflowed = False
         self.pages = deque(pages if self.snapshot or self.announced else ())
         self.announced = True
         self.changes = {
             key: message for key, message in self.changes.items() if message.version > version
         }
-
-    def forget(self) -> None:
-        """Drop what is unsent: a snapshot that replaces it is owed."""
-        self.floor = None
-        self.pages.clear()
-        self.changes.clear()
 
 
 class Mailbox:
@@ -150,7 +154,8 @@ class Mailbox:
     def flush(self) -> None:
         """Write what is owed for as long as the sink takes it."""
         while (self._ready or self._replies) and self.sink.writable:
-            self.sink.write(self._take())
+            if taken := self._take():
+                self.sink.write(taken)
 
     def fall_behind(self) -> None:
         """The database is out of reach: say `stale`, once."""
@@ -188,6 +193,6 @@ class Mailbox:
 
     def _finish(self, subscription: Subscription) -> None:
         del self._ready[subscription]
-        if subscription.overflowed:
-            subscription.overflowed = False
+        if subscription.postponed:
+            subscription.postponed = False
             self.on_overflow(subscription)

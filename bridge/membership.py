@@ -32,7 +32,9 @@ def effects(
         if topic != now:
             yield topic, Effect.DELETE
     if now is not None:
-        yield now, Effect.UPDATE if now in before else Effect.INSERT
+        # A row that is new was in no set before, wherever it has been since.
+        known = dirty.existed and now in before
+        yield now, Effect.UPDATE if known else Effect.INSERT
 
 
 def _before(template: Template, fields: Sequence[str], dirty: Dirty, state: State) -> set[str]:

@@ -30,7 +30,7 @@ def decode(segment: str) -> str | None:
     """One path segment → its value; None where it is not in the one spelling."""
     try:
         value = unquote_to_bytes(segment).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         return None
     return value if encode(value) == segment and "\0" not in value else None
 

@@ -58,7 +58,8 @@ class Message:
     def frame(self) -> bytes:
         """The message as one final, unmasked text frame (RFC 6455, 5.2)."""
         if self._frame is None:
-            payload = self.text.encode()
+            # Half a surrogate pair, which a client may send as an escape, goes back as one.
+            payload = self.text.encode(errors="backslashreplace")
             self._frame = _header(len(payload)) + payload
         return self._frame
 
@@ -191,6 +192,10 @@ class Ping(NamedTuple):
 Command = Subscribe | Unsubscribe | Ping
 
 
+ID = 256
+"""Characters of JSON that a client may have echoed; it is kept as long as its subscription."""
+
+
 def parse(frame: str | bytes) -> Command:
     """A subscriber's frame → its command. Raises `ProtocolError` saying what would be right."""
     message = _object(frame)
@@ -198,7 +203,7 @@ def parse(frame: str | bytes) -> Command:
     if kind == "ping":
         return Ping()
     if kind == "subscribe":
-        return Subscribe(_topic(message), message.get("id"), _flag(message, "snapshot"))
+        return Subscribe(_topic(message), _echo(message), _flag(message, "snapshot"))
     if kind == "unsubscribe":
         return Unsubscribe(_topic(message))
     if kind is None:
@@ -228,6 +233,21 @@ def _topic(message: dict[str, Any]) -> str:
     return topic
 
 
+def _echo(message: dict[str, Any]) -> Any:
+    """The client's `id`. What could not be written again (NaN, deep nesting) is refused here."""
+    value = message.get("id")
+    try:
+        fits = len(json.dumps(value, allow_nan=False)) <= ID
+    except (ValueError, RecursionError):
+        fits = False
+    if not fits:
+        raise ProtocolError(
+            ErrorCode.BAD_MESSAGE,
+            f'"id" is not JSON of at most {ID} characters; give a shorter one',
+        )
+    return value
+
+
 def _flag(message: dict[str, Any], name: str) -> bool:
     value = message.get(name, True)
     if not isinstance(value, bool):
@@ -238,5 +258,7 @@ def _flag(message: dict[str, Any], name: str) -> bool:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
     text = _json(value)
     return text if len(text) <= 60 else text[:57] + "..."

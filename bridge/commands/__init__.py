@@ -1,1 +1,1 @@
-"""One module per command: `HELP`, `arguments(parser)`, and `run(args)`, which gives the exit status."""
+"""One module per command: `HELP`, `arguments(parser)`, and `run(args)` → the exit status."""

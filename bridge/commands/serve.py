@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge.commands import options
@@ -10,11 +11,15 @@ from bridge.commands import options
 if TYPE_CHECKING:
     import argparse
 
+    from bridge.config import Config
+
 HELP = "serve changes over WebSocket until SIGTERM or SIGINT"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.config(parser)
+    parser.add_argument("--host", help="instead of the config's server.host")
+    parser.add_argument("--port", type=int, help="instead of the config's; 0 takes a free one")
     options.logging(parser)
 
 
@@ -22,10 +27,16 @@ def run(args: argparse.Namespace) -> int:
     from bridge.pipeline import Bridge
     from bridge.process import until_signalled
 
-    config = options.load(args)
+    config = _placed(options.load(args), args)
     options.start_logging(args)
     asyncio.run(until_signalled(Bridge(config), _announce))
     return 0
+
+
+def _placed(config: Config, args: argparse.Namespace) -> Config:
+    asked = {"host": args.host, "port": args.port}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return replace(config, server=replace(config.server, **given))
 
 
 def _announce(host: str, port: int) -> None:

@@ -20,7 +20,14 @@ def allowed(
         return True
     if host is None or origin not in (f"http://{host}", f"https://{host}"):
         return False
-    return not local or is_loopback(urlsplit(origin).hostname or "")
+    return not local or is_loopback(_hostname(origin))
+
+
+def _hostname(origin: str) -> str:
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_loopback(host: str) -> bool:

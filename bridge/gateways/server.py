@@ -104,7 +104,9 @@ class Gateway:
         try:
             async for frame in connection:
                 self._command(connection.mailbox, frame)
-        except ConnectionClosed:
+                # Who asks without reading the answers is not listened to meanwhile.
+                await connection.drain()
+        except (ConnectionClosed, ConnectionError):
             pass
         finally:
             self._hub.leave(connection.mailbox)

@@ -1,0 +1,89 @@
+"""The installed command, run as a user runs it: in a directory of its own, by its name.
+
+$ROWCAST_COMMAND names another installation to test, the one of a built wheel say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+ROWCAST = shlex.split(os.environ.get("ROWCAST_COMMAND", f"{sys.executable} -m bridge"))
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Rowcast:
+    """`rowcast` in `directory`, with DATABASE_URL set."""
+
+    def __init__(self, directory: Path, database: str) -> None:
+        self.directory = directory
+        self.environment = {**os.environ, "DATABASE_URL": database, "PYTHONUNBUFFERED": "1"}
+
+    async def run(self, *arguments: str) -> Done:
+        async with self.running(*arguments) as process:
+            async with asyncio.timeout(60):
+                out, err = await process.communicate()
+        return Done(process.returncode or 0, out.decode(), err.decode())
+
+    @asynccontextmanager
+    async def running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await asyncio.create_subprocess_exec(
+            *ROWCAST,
+            *arguments,
+            cwd=self.directory,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=2**24,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    @asynccontextmanager
+    async def serving(self, *arguments: str) -> AsyncIterator[Serving]:
+        """`rowcast serve` on a free port; it takes connections once this is entered."""
+        async with self.running("serve", "--port", "0", *arguments) as process:
+            assert process.stdout is not None
+            async with asyncio.timeout(30):
+                line = (await process.stdout.readline()).decode()
+            if "serving on " not in line:
+                _, err = await process.communicate()
+                raise AssertionError(f"rowcast serve did not start: {line}{err.decode()}")
+            yield Serving(process, line.split("serving on ")[1].split()[0])
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A served bridge in a process of its own."""
+
+    process: asyncio.subprocess.Process
+    address: str
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; returns its exit status."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(30):
+            await self.process.communicate()
+        return self.process.returncode or 0
