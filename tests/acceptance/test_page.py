@@ -56,7 +56,7 @@ async def inspector(
 
 async def shows(page: Page, admin: psycopg.Connection, where: str = "true") -> None:
     """Wait until the page shows exactly the rows of a SELECT, in any order."""
-    columns = await page.evaluate(ORDER)
+    columns = await page.until(f"{SHOWN}.length && {ORDER}")
     texts = ", ".join(f"coalesce({column}::text, 'null')" for column in columns)
     query = f"SELECT {texts} FROM goods WHERE {where}"
     expected = sorted(map(list, admin.execute(query.encode()).fetchall()))
