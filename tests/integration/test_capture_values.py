@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
+from psycopg.errors import FeatureNotSupported
 
 from bridge.changes import Change, Gap, parse
 from tests.support.capture import Ear, entry, watch
@@ -61,23 +62,20 @@ TYPES = {
     "day": ["2024-02-29", "2024-03-01"],
 }
 
-SESSIONS = {
-    "usual": {},
-    "odd": {
+SESSIONS = [
+    {},
+    {
         "DateStyle": "German, DMY",
         "TimeZone": "America/St_Johns",
         "IntervalStyle": "sql_standard",
         "bytea_output": "escape",
         "extra_float_digits": "-3",
     },
-}
+]
 
 
-@pytest.mark.parametrize("session", SESSIONS.values(), ids=SESSIONS.keys())
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_key_leads_back_to_its_row(
-    connection: Connection, admin: Connection, kind: str, session: dict[str, str]
-) -> None:
+def test_a_key_leads_back_to_its_row(connection: Connection, admin: Connection, kind: str) -> None:
     connection.execute(
         "CREATE TYPE mood AS ENUM ('sad', 'quite ok');"
         "CREATE DOMAIN positive AS int CHECK (value > 0); CREATE DOMAIN day AS date;"
@@ -85,8 +83,6 @@ def test_a_key_leads_back_to_its_row(
     )
     tables = watch(connection, entry("t", topics=("t/{k}", "o/{o}")))
     ear, type_ = Ear(admin, tables), sql.SQL(tables["t"].key[0].type)
-    for name, value in session.items():
-        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
 
     def announced(number: int) -> Change:
         (change,) = ear.changes()
@@ -95,15 +91,20 @@ def test_a_key_leads_back_to_its_row(
         assert admin.execute(read).fetchall() == [(number,)]
         return change
 
-    for number, value in enumerate(TYPES[kind], 1):
-        insert = sql.SQL("INSERT INTO t VALUES ({v}::{k}, {n}, {v}::{k})")
-        connection.execute(insert.format(v=value, k=sql.SQL(kind), n=number))
-        announced(number)
-        connection.execute("UPDATE t SET n = -n WHERE n = %s", (number,))
-        announced(-number)
-        connection.execute("UPDATE t SET o = NULL WHERE n = %s", (-number,))
-        change = announced(-number)
-        assert change.old == change.key
+    for session in SESSIONS:
+        connection.execute("DELETE FROM t")
+        ear.payloads()
+        for name, setting in session.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, setting))
+        for number, value in enumerate(TYPES[kind], 1):
+            insert = sql.SQL("INSERT INTO t VALUES ({v}::{k}, {n}, {v}::{k})")
+            connection.execute(insert.format(v=value, k=sql.SQL(kind), n=number))
+            announced(number)
+            connection.execute("UPDATE t SET n = -n WHERE n = %s", (number,))
+            announced(-number)
+            connection.execute("UPDATE t SET o = NULL WHERE n = %s", (-number,))
+            change = announced(-number)
+            assert change.old == change.key
 
 
 def test_equal_but_different_keys_are_two(connection: Connection, admin: Connection) -> None:
@@ -118,8 +119,12 @@ def test_equal_but_different_keys_are_two(connection: Connection, admin: Connect
 
 
 def test_a_collation_that_ignores_case(connection: Connection, admin: Connection) -> None:
+    options = "provider = icu, locale = 'und-u-ks-level2', deterministic = false"
+    try:
+        connection.execute(f"CREATE COLLATION blind ({options})")
+    except FeatureNotSupported:
+        pytest.skip("this server is built without ICU")
     connection.execute(
-        "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
         "CREATE TABLE t (k text COLLATE blind PRIMARY KEY, r text COLLATE blind);"
         "INSERT INTO t VALUES ('a', 'x')"
     )
@@ -132,7 +137,7 @@ def test_a_collation_that_ignores_case(connection: Connection, admin: Connection
 
 def test_citext(connection: Connection, admin: Connection) -> None:
     if not connection.execute(
-        "SELECT FROM pg_available_extensions WHERE name = 'citext'"
+        "SELECT 1 FROM pg_available_extensions WHERE name = 'citext'"
     ).fetchone():
         pytest.skip("this server has no citext")
     connection.execute(
