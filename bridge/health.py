@@ -9,7 +9,10 @@ class Health:
     """Reasons against being ready, by who gave them; ready when there is none."""
 
     def __init__(self) -> None:
-        self.reasons: dict[str, str] = {"start": "starting"}
+        self.reasons: dict[str, str] = {
+            "listener": "not listening yet",
+            "triggers": "triggers not compared with the config yet",
+        }
         self._ready = asyncio.Event()
 
     @property

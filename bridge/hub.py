@@ -10,61 +10,24 @@ always began after everybody it is for was registered, and nothing falls between
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bridge import wire
 from bridge.changes import Effect
 from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription
 from bridge.membership import effects
+from bridge.routes import Request, Route, Topic
 from bridge.topics import specific
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from bridge.changes import Dirty, Snapshot, State
+    from bridge.changes import Dirty, Key, Snapshot, State
     from bridge.mailbox import Sink
     from bridge.tables import Table
-    from bridge.topics import Template
     from bridge.wire import Message
-
-
-class Route:
-    """One template of one table, and the topics of it that somebody follows."""
-
-    __slots__ = ("followed", "keyed", "table", "template", "wanted")
-
-    def __init__(self, table: Table, template: Template) -> None:
-        self.table = table
-        self.template = template
-        self.keyed = set(template.columns) <= {column.name for column in table.key}
-        self.followed: dict[str, Topic] = {}
-        self.wanted: dict[Topic, None] = {}
-
-    def topic_of(self, dirty: Dirty) -> str | None:
-        """The topic a key belongs to, where the key alone decides."""
-        return self.template.topic(dict(zip(self.table.fields, dirty.key, strict=False)))
-
-
-class Topic:
-    """A topic somebody follows; `waiting` are owed a snapshot that nobody reads yet."""
-
-    __slots__ = ("name", "route", "subscriptions", "values", "waiting")
-
-    def __init__(self, name: str, route: Route, values: tuple[str, ...]) -> None:
-        self.name = name
-        self.route = route
-        self.values = values
-        self.subscriptions: dict[Subscription, None] = {}
-        self.waiting: dict[Subscription, None] = {}
-
-
-class Request(NamedTuple):
-    """Topics of one route to be read now, each with those who wait for it."""
-
-    route: Route
-    topics: dict[Topic, list[Subscription]]
 
 
 class Hub:
@@ -175,7 +138,7 @@ class Hub:
     def wants(self, table: str, dirty: Dirty) -> bool:
         """Whether reading this key could concern anybody."""
         return any(
-            not route.keyed or route.topic_of(dirty) in route.followed
+            not route.keyed or route.topic_of(dirty.key) in route.followed
             for route in self._by_table[table]
             if route.followed
         )
@@ -292,6 +255,17 @@ class Hub:
             for name, effect in effects(route.template, table.fields, dirty[state.key], state)
             if name in route.followed
         ]
+
+    def poison(self, table: Table, keys: Iterable[Key]) -> None:
+        """PostgreSQL refuses to read these keys: those who follow just one of them are told."""
+        for key in keys:
+            for route in self._by_table[table.name]:
+                if route.keyed and (topic := route.followed.get(route.topic_of(key) or "")):
+                    refusal = wire.error(
+                        ErrorCode.UNAVAILABLE, "this row cannot be read", topic.name
+                    )
+                    for subscription in topic.subscriptions:
+                        subscription.subscriber.reply(refusal)
 
     def stale(self) -> None:
         """The database is out of reach: say so once to everybody."""

@@ -31,14 +31,15 @@ from bridge.hub import Hub
 from bridge.listener import Listener, Notifier
 from bridge.loader import Loader
 from bridge.metrics import Metrics
+from bridge.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.changes import Dirty
     from bridge.config import Config
-    from bridge.hub import Request, Topic
     from bridge.listener import Item
+    from bridge.routes import Request, Topic
     from bridge.tables import Table
 
 log = logging.getLogger(__name__)
@@ -103,15 +104,17 @@ class Bridge:
 
     async def _work(self) -> None:
         tables = await self._tables()
-        self.hub.watch(tables)
-        self._flows = {table.name: Flow(table) for table in tables}
+        self.hub.watch(tables.values())
+        self._flows = {name: Flow(table) for name, table in tables.items()}
         async with pool.open_pool(self.config) as connections:
             self._prepare = partial(pool.bump_epoch, connections, self.config.schema)
             limit = self.config.limits.snapshot_rows
             self._loader = Loader(connections, self.config.schema, snapshot_rows=limit)
             self.health.clear("database")
+            watch = Watch(self.config, tables, connections, self.health, self.metrics)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._capture(), name="capture")
+                tasks.create_task(watch.run(), name="watch")
                 for flow in self._flows.values():
                     tasks.create_task(self._reload(flow), name=f"reload {flow.table.name}")
                 for n in range(READERS):
@@ -120,7 +123,7 @@ class Bridge:
 
     # Getting to know the database.
 
-    async def _tables(self) -> list[Table]:
+    async def _tables(self) -> dict[str, Table]:
         backoff = Backoff()
         while True:
             try:
@@ -179,7 +182,6 @@ class Bridge:
         self.metrics.gaps.inc()
         for flow in self._flows.values():
             flow.clear()
-        self.health.clear("start")
         self.health.clear("listener")
         self.hub.resume()
 
@@ -207,7 +209,10 @@ class Bridge:
             return
         self.health.clear(who)
         self.metrics.reloads.inc()
-        self.metrics.poisoned.inc(len(poisoned))
+        if poisoned:
+            self.metrics.poisoned.inc(len(poisoned))
+            log.error("rows that PostgreSQL refuses to read", extra={"table": flow.table.name})
+            self.hub.poison(flow.table, poisoned)
         self.hub.publish(flow.table, dirty, states)
         self._measure(dirty)
 
@@ -271,9 +276,9 @@ class Bridge:
         self.metrics.dirty.set_function(lambda: sum(len(f.keys) for f in self._flows.values()))
 
 
-def _resolve(config: Config) -> list[Table]:
+def _resolve(config: Config) -> dict[str, Table]:
     with psycopg.connect(config.database, autocommit=True, connect_timeout=5) as connection:
-        return list(catalog.resolved(connection, config).values())
+        return catalog.resolved(connection, config)
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge.commands import options
+from bridge.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
 def _placed(config: Config, args: argparse.Namespace) -> Config:
     asked = {"host": args.host, "port": args.port}
     given = {name: value for name, value in asked.items() if value is not None}
-    return replace(config, server=replace(config.server, **given))
+    placed = replace(config, server=replace(config.server, **given))
+    if placed.exposed:
+        raise ConfigError([Problem("--host", placed.exposed)])
+    return placed
 
 
 def _announce(host: str, port: int) -> None:

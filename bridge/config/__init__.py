@@ -80,11 +80,24 @@ class Config:
     listen: str = field(repr=False)
     schema: str = "rowcast"
     tables: Mapping[str, TableConfig] = field(default_factory=dict)
+    auth: str | None = None
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
     places: Mapping[tuple[Step, ...], Place] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    @property
+    def exposed(self) -> str | None:
+        """Why this config would serve strangers unasked; None if it would not."""
+        from bridge.config.values import is_loopback
+
+        if self.auth is not None or is_loopback(self.server.host):
+            return None
+        return (
+            f"{self.server.host!r} is reachable from other machines, and whoever connects may"
+            " read everything that is watched; write `auth: none` if that is meant"
+        )
 
     def place(self, *path: Step) -> Place:
         """Where the file says this; what it leaves out is at the nearest value around it."""

@@ -20,7 +20,7 @@ from bridge.config.source import Scalar
 from bridge.topics import Template
 
 NOT_YET = {
-    "": frozenset({"durable", "reconcile", "auth", "events"}),
+    "": frozenset({"durable", "reconcile", "events"}),
     "tables": frozenset(
         {"document", "refreshes", "through", "where", "operations", "changed"}
         | {"mode", "position", "trigger", "durable"}
@@ -55,6 +55,7 @@ Count: TypeAlias = Annotated[int, PlainValidator(lambda value: values.count(valu
 Port: TypeAlias = Annotated[int, PlainValidator(values.port), _PORT]
 Duration: TypeAlias = Annotated[float, PlainValidator(values.duration), _DURATION]
 Size: TypeAlias = Annotated[int, PlainValidator(values.size), _SIZE]
+Auth: TypeAlias = Annotated[str, PlainValidator(values.auth), WithJsonSchema({"const": "none"})]
 Columns: TypeAlias = Annotated[list[Column], Field(min_length=1)]
 Topics: TypeAlias = Annotated[list[Topic], Field(min_length=1)]
 
@@ -155,6 +156,10 @@ class File(_Section):
         alias="schema",
         description="The schema for the bridge's own objects, and its NOTIFY channel's name.",
         json_schema_extra={"default": "rowcast"},
+    )
+    auth: Auth | None = _key(
+        "none: whoever can connect may read everything that is watched. "
+        "Needed to serve on an address other than a loopback one."
     )
     tables: Annotated[
         dict[PublicName, Annotated[Table, BeforeValidator(_empty)]], Field(min_length=1)

@@ -31,7 +31,11 @@ def read(text: str, file: str, env: Mapping[str, str]) -> Config:
     database = (model and model.database) or _from_environment(source)
     if model is None or source.problems:
         raise source.error()
-    return _config(model, database, source)
+    config = _config(model, database, source)
+    if config.exposed:
+        source.complain(config.exposed, ("server", "host"))
+        raise source.error()
+    return config
 
 
 def _validated(source: Source) -> File | None:
@@ -119,6 +123,7 @@ def _config(model: File, database: str, source: Source) -> Config:
         listen=model.listen or database,
         schema=model.schema_ or Config.schema,
         tables=MappingProxyType(tables),
+        auth=model.auth,
         server=ServerConfig(**_given(model.server)),
         limits=LimitsConfig(**_given(model.limits)),
         places=MappingProxyType(source.places),

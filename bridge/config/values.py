@@ -209,6 +209,23 @@ def host(value: Data) -> str:
     return written
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address or a host name can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def auth(value: Data) -> str:
+    """`none`, which says in writing that whoever can connect may read everything."""
+    if value == "none":
+        return "none"
+    raise ValueError(f"{shown(value)} is not supported by this version; only `none` is")
+
+
 def origin(value: Data) -> str:
     """`https://app.example.com`, in the one spelling that browsers send."""
     written = text(value)

@@ -15,10 +15,11 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from bridge import __version__, wire
+from bridge.config.values import is_loopback
 from bridge.errors import BridgeError, ProtocolError
 from bridge.gateways.connection import WRITE_LIMIT, Connection
 from bridge.gateways.http import Pages, text
-from bridge.gateways.origins import allowed, is_loopback
+from bridge.gateways.origins import allowed
 from bridge.wire import CloseCode
 
 if TYPE_CHECKING:

@@ -53,6 +53,20 @@ def test_every_key_arrives() -> None:
     assert config.limits == LimitsConfig()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "db.example.com"])
+def test_serving_strangers_must_be_asked_for_in_writing(host: str) -> None:
+    text = f"database: host=a\ntables: {{t: }}\nserver: {{host: '{host}'}}\n"
+    with pytest.raises(ConfigError) as error:
+        loads(text)
+    assert str(error.value).startswith("config.yaml:3:16: server.host: ")
+    assert loads(text + "auth: none\n").server.host == host
+
+
+def test_auth_is_none_or_not_built_yet() -> None:
+    with pytest.raises(ConfigError, match="not supported by this version; only `none` is"):
+        loads("database: host=a\ntables: {t: }\nauth: {jwt: {secret: x}}\n")
+
+
 def test_sections_convert() -> None:
     config = loads(
         "database: host=a\nlisten: host=b\nschema: other\ntables: {t: }\n"

@@ -1,0 +1,106 @@
+"""Whether the database still is as capture needs it: its triggers, and its NOTIFY queue.
+
+One query every ten seconds answers both. It asks for the queue's usage, which is also
+what frees a queue that a dead listener left full, and for a fingerprint of our triggers;
+only when that changed are they compared with the config.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from bridge import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psycopg_pool import AsyncConnectionPool
+
+    from bridge.config import Config
+    from bridge.health import Health
+    from bridge.metrics import Metrics
+    from bridge.tables import Table
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 10.0
+"""Seconds between two looks."""
+
+WARNINGS = (0.1, 0.25, 0.5)
+"""Shares of the NOTIFY queue in use at which it is worth a line in the log."""
+
+_LOOK = """
+SELECT pg_notification_queue_usage(), md5(string_agg(
+    concat_ws(' ', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, c.relname, c.relnamespace), ','
+    ORDER BY t.oid))
+FROM pg_trigger t
+JOIN pg_proc p ON p.oid = t.tgfoid
+JOIN pg_namespace s ON s.oid = p.pronamespace AND s.nspname = %s
+JOIN pg_class c ON c.oid = t.tgrelid
+"""
+
+
+class Watch:
+    """Looks for one bridge; what it finds is told to `health` and `metrics`."""
+
+    def __init__(
+        self,
+        config: Config,
+        tables: Mapping[str, Table],
+        pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]],
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._tables = tables
+        self._pool = pool
+        self._health = health
+        self._metrics = metrics
+        self._seen: object = ()
+        self._warned = 0.0
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except (psycopg.Error, PoolTimeout) as error:
+                # The listener notices a lost database sooner, and says so.
+                log.debug("could not look after the database: %s", error)
+            await asyncio.sleep(INTERVAL)
+
+    async def look(self) -> None:
+        async with self._pool.connection() as connection:
+            found = await connection.execute(_LOOK, (self._config.schema,))
+            usage, fingerprint = await found.fetchone() or (0.0, None)
+        self._gauge(usage)
+        if fingerprint != self._seen:
+            self._judge(await asyncio.to_thread(self._drift))
+            self._seen = fingerprint
+
+    def _drift(self) -> list[migrate.Drift]:
+        with psycopg.connect(
+            self._config.database, autocommit=True, connect_timeout=5, application_name="rowcast"
+        ) as connection:
+            return migrate.drift(connection, self._config, self._tables)
+
+    def _judge(self, drift: list[migrate.Drift]) -> None:
+        self._metrics.drift.set(len(drift))
+        if not drift:
+            self._health.clear("triggers")
+            return
+        found = (f"{one.table or self._config.schema}: {one.message}" for one in drift[:5])
+        reason = "; ".join([*found, "run `rowcast migrate`"])
+        log.warning("capture has drifted", extra={"reason": reason})
+        self._health.fail("triggers", reason)
+
+    def _gauge(self, usage: float) -> None:
+        self._metrics.queue_usage.set(usage)
+        passed = max((limit for limit in WARNINGS if usage >= limit), default=0.0)
+        if passed > self._warned:
+            log.warning("the NOTIFY queue fills up", extra={"usage": round(usage, 3)})
+        self._warned = passed
