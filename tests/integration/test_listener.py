@@ -129,8 +129,8 @@ async def test_ready_only_after_the_probe_came_back(database: str, notifier: Not
     async def swallowed(payload: str) -> None:
         happened.append("probe")
         if len(happened) > 2:
-            await notifier.notify(payload)
             happened.append("sent")
+            await notifier.notify(payload)
 
     async def prepare() -> None:
         happened.append("prepare")
@@ -306,6 +306,15 @@ async def test_a_transaction_pooler_is_named(
     assert isinstance(lost, Lost)
     assert "pooler" in lost.reason
     assert "`listen:`" in lost.reason
+
+
+async def test_what_arrives_with_the_answer_to_a_statement_is_kept(database: str) -> None:
+    session = await Session.connect(Target(database))
+    await session.execute(sql.SQL("LISTEN here"))
+    await session.execute(sql.SQL("NOTIFY here, 'with the answer'"))
+    async with asyncio.timeout(10):
+        assert await session.arrivals() == [b"with the answer"]
+    session.close()
 
 
 async def test_the_listener_s_settings_hold_in_its_session(database: str) -> None:
@@ -487,6 +496,25 @@ async def test_closing_before_the_probe_came_back(database: str, notifier: Notif
         await asyncio.wait([opening])
         assert opening.cancelled()
     await until_gone(database)
+
+
+async def test_the_server_is_rid_of_us_before_a_probe_that_clings(database: str) -> None:
+    probed, released = asyncio.Event(), asyncio.Event()
+
+    async def clinging(payload: str) -> None:
+        probed.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await released.wait()
+
+    async with running(listener(database, Notifier(database, CHANNEL), probe=clinging)) as items:
+        opening = asyncio.ensure_future(anext(items))
+        await probed.wait()
+        opening.cancel()
+        await until_gone(database)
+        released.set()
+        await asyncio.wait([opening])
 
 
 async def test_closing_while_it_drains(database: str, notifier: Notifier) -> None:
