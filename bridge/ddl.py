@@ -25,6 +25,7 @@ from bridge.tables import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import LiteralString
 
     from bridge.tables import Column, Table
 
@@ -57,39 +58,9 @@ _BODY = sql.SQL(
 DECLARE
     touched bigint := {many} + 1;
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        PERFORM FROM new_rows LIMIT {many} + 1;
-        GET DIAGNOSTICS touched = ROW_COUNT;
-        IF touched = 1 THEN
-            PERFORM pg_notify({channel}, {insert} || e.entry || ']}}')
-            FROM (SELECT {new} AS entry FROM new_rows AS n) AS e
-            WHERE octet_length(e.entry) <= {size};
-            IF FOUND THEN RETURN NULL; END IF;
-        END IF;
-        IF touched BETWEEN 1 AND {many} THEN
-            {inserted}
-        END IF;
-    ELSIF TG_OP = 'UPDATE' THEN
-        PERFORM FROM new_rows LIMIT {many} + 1;
-        GET DIAGNOSTICS touched = ROW_COUNT;
-        IF touched = 1 THEN
-            PERFORM pg_notify({channel}, {update} || e.entry || ']}}')
-            FROM (
-                SELECT {new} AS entry FROM old_rows AS o, new_rows AS n
-                WHERE {same} AND {stays} AND o.* OPERATOR(pg_catalog.*<>) n.*
-            ) AS e
-            WHERE octet_length(e.entry) <= {size};
-            IF FOUND THEN RETURN NULL; END IF;
-        END IF;
-        IF touched BETWEEN 1 AND {many} THEN
-            {updated}
-        END IF;
-    ELSIF TG_OP = 'DELETE' THEN
-        PERFORM FROM old_rows LIMIT {many} + 1;
-        GET DIAGNOSTICS touched = ROW_COUNT;
-        IF touched BETWEEN 1 AND {many} THEN
-            {deleted}
-        END IF;
+    IF TG_OP = 'INSERT' THEN{insert}
+    ELSIF TG_OP = 'UPDATE' THEN{update}
+    ELSIF TG_OP = 'DELETE' THEN{delete}
     END IF;
     IF touched > {many} THEN
         PERFORM pg_notify({channel}, {marker} || '}}');
@@ -106,32 +77,50 @@ END
 """
 )
 
+# One row is what most statements touch, and half as dear by itself: no join, no window.
+# What that cannot say (a new key, no change, too long an entry) goes the general way.
 # An entry that is NULL has a NULL in its key, which no subscriber can ask for.
-_PACKED = sql.SQL(
-    """\
-PERFORM pg_notify({channel}, CASE
+_BRANCH = sql.SQL(
+    """
+        PERFORM FROM {rows} LIMIT {many} + 1;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched = 1 THEN
+            PERFORM pg_notify({channel}, {head} || e.operation || '","k":[' || e.entry || ']}}')
+            FROM ({one}) AS e
+            WHERE octet_length(e.entry) <= {size};
+            IF FOUND THEN RETURN NULL; END IF;
+        END IF;
+        IF touched BETWEEN 1 AND {many} THEN
+            PERFORM pg_notify({channel}, CASE
                 WHEN bool_and(coalesce(octet_length(p.entry) <= {size}, false))
                 THEN {head} || p.operation || '","k":[' || string_agg(p.entry, ',') || ']}}'
                 ELSE {marker} || '}}' END)
             FROM (
                 SELECT e.operation, e.entry, sum(octet_length(e.entry) + 1) OVER (
                     PARTITION BY e.operation ROWS UNBOUNDED PRECEDING) / {page} AS page
-                FROM ({entries}) AS e
+                FROM ({several}) AS e
             ) AS p
-            GROUP BY p.operation, p.page;"""
+            GROUP BY p.operation, p.page;
+        END IF;"""
 )
 
 _INSERTED = sql.SQL("SELECT 'i' AS operation, {new} AS entry FROM new_rows AS n")
 _DELETED = sql.SQL("SELECT 'd' AS operation, {old} AS entry FROM old_rows AS o")
+
+# `*<>` compares what is stored, for there are types without `=`, such as json.
 _UPDATED = sql.SQL(
+    """
+                SELECT 'u' AS operation, {changed} AS entry FROM old_rows AS o, new_rows AS n
+                WHERE {same} AND o.* OPERATOR(pg_catalog.*<>) n.*"""
+)
+_JOINED = sql.SQL(
     """
                     SELECT CASE WHEN {added} THEN 'i' WHEN {removed} THEN 'd' ELSE 'u' END
                                AS operation,
-                           CASE WHEN {added} OR NOT {removed} AND {stays} THEN {new}
-                                ELSE {old} END AS entry
+                           CASE WHEN {added} THEN {new} WHEN {removed} THEN {old} ELSE {changed} END
+                               AS entry
                     FROM old_rows AS o FULL JOIN new_rows AS n ON {same}
-                    WHERE {added} OR {removed} OR o.* OPERATOR(pg_catalog.*<>) n.*
-                """
+                    WHERE {added} OR {removed} OR o.* OPERATOR(pg_catalog.*<>) n.*"""
 )
 
 _TRIGGER = sql.SQL(
@@ -150,22 +139,25 @@ _ROWS = {
 def body(table: Table, channel: str) -> str:
     """The text between the dollar quotes: what `pg_proc.prosrc` will hold."""
     head = _message(table.name)
-    packed = {"channel": sql.Literal(channel), "size": sql.Literal(ENTRY)}
-    packed |= {"head": sql.Literal(head + '"'), "marker": sql.Literal(head + '"*"')}
-    page = sql.Literal(max(1, PAYLOAD - ENTRY - len(head) - 16))
-    rows = _rows(table)
+    shared = {
+        "channel": sql.Literal(channel),
+        "head": sql.Literal(f'{head}"'),
+        "marker": sql.Literal(f'{head}"*"'),
+        "many": sql.Literal(MANY),
+        "size": sql.Literal(ENTRY),
+        "page": sql.Literal(max(1, PAYLOAD - ENTRY - len(head) - 16)),
+    }
+    pieces = _pieces(table)
 
-    def pack(entries: sql.SQL) -> sql.Composed:
-        return _PACKED.format(**packed, page=page, entries=entries.format(**rows))
+    def branch(rows: LiteralString, one: sql.SQL, several: sql.SQL) -> sql.Composed:
+        one_row, more = one.format(**pieces), several.format(**pieces)
+        return _BRANCH.format(**shared, rows=sql.SQL(rows), one=one_row, several=more)
 
     text = _BODY.format(
-        **packed | rows,
-        many=sql.Literal(MANY),
-        insert=sql.Literal(head + '"i","k":['),
-        update=sql.Literal(head + '"u","k":['),
-        inserted=pack(_INSERTED),
-        updated=pack(_UPDATED),
-        deleted=pack(_DELETED),
+        **shared,
+        insert=branch("new_rows", _INSERTED, _INSERTED),
+        update=branch("new_rows", _UPDATED, _JOINED),
+        delete=branch("old_rows", _DELETED, _DELETED),
     )
     return text.as_string(None)
 
@@ -205,18 +197,26 @@ def _setting(setting: tuple[str, str]) -> sql.Composed:
     return sql.SQL("\nSET {} = {}").format(sql.Identifier(name), sql.Literal(value))
 
 
-def _rows(table: Table) -> dict[str, sql.Composable]:
+def _pieces(table: Table) -> dict[str, sql.Composable]:
     """The pieces of SQL that depend on the table's columns. `o` and `n` are old and new rows."""
     first = table.key[0].name
-    moved = [_same_text(column) for column in table.routing]
+    new, old = _entry(table.key, (), _NEW), _entry(table.key, table.routing, _OLD)
     return {
-        "new": _entry(table.key, (), _NEW),
-        "old": _entry(table.key, table.routing, _OLD),
+        "new": new,
+        "old": old,
+        "changed": _changed(table.routing, new, old),
         "same": sql.SQL(" AND ").join(map(_same_key, table.key)),
-        "stays": sql.SQL(" AND ").join(moved) if moved else sql.SQL("true"),
         "added": sql.SQL("{} IS NULL").format(sql.Identifier(_OLD, first)),
         "removed": sql.SQL("{} IS NULL").format(sql.Identifier(_NEW, first)),
     }
+
+
+def _changed(routing: Sequence[Column], new: sql.Composed, old: sql.Composed) -> sql.Composed:
+    """An updated row's entry: with its old topic columns if one of them is another now."""
+    if not routing:
+        return new
+    stays = sql.SQL(" AND ").join(map(_same_text, routing))
+    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(stays, new, old)
 
 
 def _entry(key: Sequence[Column], routing: Iterable[Column], alias: str) -> sql.Composed:
