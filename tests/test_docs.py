@@ -1,0 +1,210 @@
+"""The documentation says what the code does, as far as a program can compare the two."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.cli import COMMANDS
+from bridge.config import loads
+from bridge.metrics import Metrics
+from bridge.wire import CloseCode, ErrorCode
+from tests.support.commands import Rowcast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+ENVIRONMENT = {"DATABASE_URL": "postgresql:///app", "DIRECT_URL": "postgresql:///app"}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def rows(page: str, heading: str) -> dict[str, str]:
+    """The tables below a heading: what the first column has in backquotes or plainly → the line."""
+    part = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return {
+        row[1] or row[2]: row[0]
+        for row in re.findall(r"^(\| (?:`(.+?)`|(\w+)) .*)$", part, re.MULTILINE)
+    }
+
+
+def names_of_metrics() -> set[str]:
+    """As Prometheus knows them: a histogram by its family, the others by their sample."""
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in Metrics().registry.collect()
+    }
+
+
+def test_every_metric_is_described_and_no_other() -> None:
+    found = rows(text("docs/operations.md"), "Metrics")
+    assert {name for name in found if name.startswith("rowcast_")} == names_of_metrics()
+
+
+def test_metrics_are_described_with_their_type() -> None:
+    found = rows(text("docs/operations.md"), "Metrics")
+    for family in Metrics().registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert f"| {family.type} |" in found[name]
+
+
+def logged() -> Iterator[str]:
+    """The literal messages of every log call from `info` up."""
+    for path in (ROOT / "bridge").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and re.fullmatch(
+                r"_?log\.(info|warning|error|exception|critical)", ast.unparse(node.func)
+            ):
+                assert isinstance(node.args[0], ast.Constant), f"{path}: not a literal message"
+                yield str(node.args[0].value)
+
+
+def test_every_log_event_is_described_and_no_other() -> None:
+    found = set(rows(text("docs/operations.md"), "Log")) - {"event"}
+    assert found == {message.replace("%s", "…") for message in logged()}
+
+
+def test_every_command_is_described_and_no_other() -> None:
+    found = rows(text("docs/operations.md"), "Commands")
+    described = {name.split()[1] for name in found if name.startswith("rowcast ")}
+    assert described == set(COMMANDS)
+
+
+def test_every_error_code_is_described_and_no_other() -> None:
+    found = set(rows(text("docs/protocol.md"), "Error codes")) - {"code"}
+    assert found == {str(code) for code in ErrorCode}
+
+
+def test_every_close_code_is_described() -> None:
+    found = set(rows(text("docs/protocol.md"), "Close codes")) - {"code"}
+    # 1011 is the WebSocket library's own.
+    assert found == {str(code.value) for code in CloseCode} | {"1011"}
+
+
+def test_protocol_examples_are_json() -> None:
+    examples = [
+        line for block in blocks(text("docs/protocol.md"), "json") for line in block.splitlines()
+    ]
+    assert len(examples) >= 12
+    for example in examples:
+        assert isinstance(json.loads(example), dict)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_config_examples_load(page: Path) -> None:
+    for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
+        if "tables:" in block and "deboucne" not in block:  # which docs/configuration.md misspells
+            assert loads(block, env=ENVIRONMENT).tables
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path) if path else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(linked), f"{page.name} links to {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Headings as their anchors: lower case, without punctuation, blanks as hyphens."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text("README.md").splitlines()) <= 150
+
+
+# The client of docs/protocol.md, in a JavaScript of its own, against a real bridge.
+
+CLIENT = """
+import {follow} from "./client.mjs";
+const print = (topic, rows) => console.log(JSON.stringify([...rows.values()]));
+follow(process.argv[2], ["items"], print);
+"""
+
+node = shutil.which("node")
+
+
+def has_websocket() -> bool:
+    if node is None:
+        return False
+    probe = [
+        node,
+        "--experimental-websocket",
+        "-e",
+        "new WebSocket('ws://127.0.0.1:9').onerror = () => 0",
+    ]
+    return subprocess.run(probe, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not has_websocket(), reason="no Node.js with a WebSocket")
+async def test_the_client_ends_with_what_the_table_holds(
+    database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    admin.execute("CREATE TABLE items (id int PRIMARY KEY, n int)")
+    admin.execute("INSERT INTO items SELECT g, 0 FROM generate_series(1, 5) g")
+    (tmp_path / "config.yaml").write_text("tables:\n  items:\n")
+    (client,) = blocks(text("docs/protocol.md"), "js")
+    (tmp_path / "client.mjs").write_text(client)
+    (tmp_path / "main.mjs").write_text(CLIENT)
+    rowcast = Rowcast(tmp_path, database)
+    assert (await rowcast.run("migrate")).status == 0
+    async with rowcast.serving() as serving:
+        url = serving.address.replace("http", "ws", 1) + "/ws"
+        process = await asyncio.create_subprocess_exec(
+            *(str(node), "--experimental-websocket", "--no-warnings", "main.mjs", url),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            await _until(process, admin)
+            admin.execute("UPDATE items SET n = n + 1; DELETE FROM items WHERE id = 3")
+            await _until(process, admin)
+            # Its connection is lost, and so is what is written meanwhile.
+            port = int(serving.address.rpartition(":")[2])
+            assert await serving.stop() == 0
+            admin.execute("DELETE FROM items WHERE id = 4; INSERT INTO items VALUES (9, 9)")
+            async with rowcast.running("serve", "--port", str(port)):
+                await _until(process, admin)
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def _until(process: asyncio.subprocess.Process, connection: psycopg.Connection) -> None:
+    """Read what the client holds until it is what the table holds."""
+    found = connection.execute("SELECT to_jsonb(t) FROM items t ORDER BY id").fetchall()
+    expected = [row for (row,) in found]
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        while sorted(json.loads(await process.stdout.readline()), key=_id) != expected:
+            pass
+
+
+def _id(row: dict[str, int]) -> int:
+    return row["id"]
