@@ -38,7 +38,7 @@ class Hub:
 
     def __init__(self, *, subscriptions: int = 200) -> None:
         self._limit = subscriptions
-        self._routes: list[Route] = []
+        self.routes: list[Route] = []
         self._turns: deque[Route] = deque()
         self._by_table: dict[str, list[Route]] = defaultdict(list)
         self._topics: dict[str, Topic] = {}
@@ -53,8 +53,8 @@ class Hub:
                 self._by_table[table.name].append(Route(table, template))
         routes = [route for routes in self._by_table.values() for route in routes]
         rank = {id(t): n for n, t in enumerate(specific(route.template for route in routes))}
-        self._routes = sorted(routes, key=lambda route: rank[id(route.template)])
-        self._turns = deque(self._routes)
+        self.routes = sorted(routes, key=lambda route: rank[id(route.template)])
+        self._turns = deque(self.routes)
 
     @property
     def subscribers(self) -> int:
@@ -108,14 +108,10 @@ class Hub:
             mailbox.settle()
 
     def _resolve(self, name: str) -> tuple[Route, tuple[str, ...]]:
-        if not self._routes:
-            raise ProtocolError(
-                ErrorCode.UNAVAILABLE, "the bridge has not reached its database yet"
-            )
-        for route in self._routes:
+        for route in self.routes:
             if (values := route.template.match(name)) is not None:
                 return route, values
-        known = ", ".join(route.template.text for route in self._routes[:8])
+        known = ", ".join(route.template.text for route in self.routes[:8])
         raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; there are {known}")
 
     def _remove(self, subscription: Subscription) -> None:
@@ -145,7 +141,7 @@ class Hub:
 
     def gap(self, table: str | None) -> None:
         """Changes may have been missed: everybody concerned is owed a new snapshot."""
-        for route in self._routes:
+        for route in self.routes:
             if table is None or route.table.name == table:
                 for topic in route.followed.values():
                     for subscription in topic.subscriptions:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+CLOSING = 5.0
+"""Seconds a peer has to take a close frame and to answer it."""
+
+
 class Gateway:
     """Subscribers on the outside, the hub on the inside."""
 
@@ -62,6 +66,7 @@ class Gateway:
                 process_request=self._requested,
                 compression=None,
                 max_size=self._config.limits.message,
+                close_timeout=CLOSING,
                 write_limit=(WRITE_LIMIT, WRITE_LIMIT // 4),
                 server_header=None,
             )
@@ -94,6 +99,9 @@ class Gateway:
         if not allowed(origin, host, self._config.server.allowed_origins, local=self._local):
             log.warning("origin refused", extra={"origin": origin})
             return text(HTTPStatus.FORBIDDEN, "This origin is not in server.allowed_origins.\n")
+        if not self._hub.routes:
+            # Which topics there are is known once the database has been reached.
+            return text(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready yet; try again.\n")
         return None
 
     async def _connected(self, connection: ServerConnection) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import psycopg
@@ -52,16 +53,17 @@ async def test_from_init_to_tail(
     async with rowcast.serving() as serving:
         topics = ["pgbench_branches/1", "pgbench_tellers"]
         async with rowcast.running("tail", "--url", serving.address, *topics) as tail:
-            held = await _fold(tail, topics, until=lambda held: len(held) == 2)
+            held = await _fold(tail, until=lambda held: len(held) == 2)
             await asyncio.to_thread(pgbench, "--client=4", "--transactions=200")
             expected = {
                 "pgbench_branches/1": _rows(admin, "pgbench_branches", "bid"),
                 "pgbench_tellers": _rows(admin, "pgbench_tellers", "tid"),
             }
-            await _fold(tail, topics, held, until=lambda held: held == expected)
+            await _fold(tail, held, until=lambda held: held == expected)
         assert await serving.stop() == 0
     assert (await rowcast.run("migrate", "--remove")).status == 0
-    assert admin.execute("SELECT count(*) FROM pg_trigger WHERE tgname ~ 'rowcast'").fetchone() == (0,)
+    left = admin.execute("SELECT count(*) FROM pg_trigger WHERE tgname ~ 'rowcast'").fetchone()
+    assert left == (0,)
 
 
 def _rows(connection: psycopg.Connection, table: str, key: str) -> dict[int, dict]:
@@ -69,9 +71,18 @@ def _rows(connection: psycopg.Connection, table: str, key: str) -> dict[int, dic
     return dict(found)
 
 
-async def _fold(tail, topics, held=None, *, until) -> dict:  # noqa: ANN001
+Held = dict[str, dict[int, dict]]
+
+
+async def _fold(
+    tail: asyncio.subprocess.Process,
+    held: Held | None = None,
+    *,
+    until: Callable[[Held], bool],
+) -> Held:
     """Read lines of `tail` into rows by topic and key until the condition holds."""
     held = {} if held is None else held
+    assert tail.stdout is not None
     async with asyncio.timeout(60):
         while not until(held):
             message = json.loads(await tail.stdout.readline())

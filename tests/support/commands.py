@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support import http
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -62,8 +64,8 @@ class Rowcast:
             await process.communicate()
 
     @asynccontextmanager
-    async def serving(self, *arguments: str) -> AsyncIterator[Serving]:
-        """`rowcast serve` on a free port; it takes connections once this is entered."""
+    async def serving(self, *arguments: str, ready: bool = True) -> AsyncIterator[Serving]:
+        """`rowcast serve` on a free port, listening and, unless told otherwise, ready."""
         async with self.running("serve", "--port", "0", *arguments) as process:
             assert process.stdout is not None
             async with asyncio.timeout(30):
@@ -71,7 +73,10 @@ class Rowcast:
             if "serving on " not in line:
                 _, err = await process.communicate()
                 raise AssertionError(f"rowcast serve did not start: {line}{err.decode()}")
-            yield Serving(process, line.split("serving on ")[1].split()[0])
+            serving = Serving(process, line.split("serving on ")[1].split()[0])
+            if ready:
+                await http.until(serving.address, "/readyz", ready=True)
+            yield serving
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""A stop is an orderly thing: subscribers are told to come back, and the process ends with 0."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.support import http
+from tests.support.commands import Rowcast
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psycopg
+
+CONFIG = """
+database: ${DATABASE_URL}
+tables:
+  orders:
+"""
+
+
+@pytest.fixture
+async def rowcast(database: str, admin: psycopg.Connection, tmp_path: Path) -> Rowcast:
+    admin.execute("CREATE TABLE orders (id int PRIMARY KEY, status text)")
+    admin.execute("INSERT INTO orders VALUES (1, 'placed')")
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    rowcast = Rowcast(tmp_path, database)
+    assert (await rowcast.run("migrate")).status == 0
+    return rowcast
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_subscribers_are_told_to_come_back(rowcast: Rowcast, number: signal.Signals) -> None:
+    async with rowcast.serving() as serving:
+        url = serving.address.replace("http", "ws") + "/ws"
+        async with connect(url) as connection:
+            await connection.send(json.dumps({"type": "subscribe", "topic": "orders"}))
+            while json.loads(await connection.recv())["type"] != "snapshot":
+                pass
+            stopped = asyncio.create_task(serving.stop(number))
+            async with asyncio.timeout(20):
+                await connection.wait_closed()
+            assert connection.close_code == 1012
+        assert await stopped == 0
+
+
+async def test_one_who_never_reads_does_not_hold_up_the_stop(
+    rowcast: Rowcast, admin: psycopg.Connection
+) -> None:
+    admin.execute("INSERT INTO orders SELECT n, repeat('x', 20000) FROM generate_series(2, 2000) n")
+    async with rowcast.serving() as serving:
+        host, port = serving.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(_upgrade(host) + _frame(b'{"type":"subscribe","topic":"orders"}'))
+            assert await asyncio.to_thread(deaf.recv, 12) == b"HTTP/1.1 101"
+            assert await serving.stop() == 0
+
+
+async def test_without_a_database_it_serves_and_says_why_it_is_not_ready(
+    rowcast: Rowcast,
+) -> None:
+    rowcast.environment["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
+    async with rowcast.serving(ready=False) as serving:
+        async with asyncio.timeout(20):
+            while not any("refused" in reason for reason in await _reasons(serving.address)):
+                await asyncio.sleep(0.02)
+        assert (await http.get(serving.address, "/healthz")).status == 200
+        assert await serving.stop() == 0
+
+
+async def test_a_config_that_does_not_fit_the_database_ends_with_2(
+    rowcast: Rowcast, admin: psycopg.Connection
+) -> None:
+    admin.execute("ALTER TABLE orders RENAME TO order_")
+    done = await rowcast.run("serve", "--port", "0")
+    assert done.status == 2
+    assert "config.yaml:4:3: tables.orders" in done.err
+    assert "order_" in done.err
+
+
+async def _reasons(address: str) -> list[str]:
+    answer = await http.get(address, "/readyz")
+    assert answer.status == 503
+    return answer.json()["reasons"]
+
+
+def _upgrade(host: str) -> bytes:
+    return (
+        f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
+def _frame(payload: bytes) -> bytes:
+    """A client's text frame, masked with zeros."""
+    assert len(payload) < 126
+    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
