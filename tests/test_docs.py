@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +14,15 @@ from bridge.cli import COMMANDS
 from bridge.config import loads
 from bridge.metrics import Metrics
 from bridge.wire import CloseCode, ErrorCode
+from tests.support import browser
 from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
+
+    from tests.support.browser import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -139,30 +139,20 @@ def test_the_readme_is_short() -> None:
     assert len(text("README.md").splitlines()) <= 150
 
 
-# The client of docs/protocol.md, in a JavaScript of its own, against a real bridge.
+# The client of docs/protocol.md, in a real browser, against a real bridge.
+
+CHROMIUM = browser.find()
 
 CLIENT = """
-import {follow} from "./client.mjs";
-const print = (topic, rows) => console.log(JSON.stringify([...rows.values()]));
-follow(process.argv[2], ["items"], print);
+window.shown = null;
+follow("ws://" + location.host + "/ws", ["items"], (topic, rows, live) => {
+    const held = [...rows.values()].sort((a, b) => a.id - b.id).map(({id, n}) => [id, n]);
+    window.shown = JSON.stringify([live, held]);
+});
 """
 
-node = shutil.which("node")
 
-
-def has_websocket() -> bool:
-    if node is None:
-        return False
-    probe = [
-        node,
-        "--experimental-websocket",
-        "-e",
-        "new WebSocket('ws://127.0.0.1:9').onerror = () => 0",
-    ]
-    return subprocess.run(probe, check=False, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not has_websocket(), reason="no Node.js with a WebSocket")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
 async def test_the_client_ends_with_what_the_table_holds(
     database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -170,41 +160,25 @@ async def test_the_client_ends_with_what_the_table_holds(
     admin.execute("INSERT INTO items SELECT g, 0 FROM generate_series(1, 5) g")
     (tmp_path / "config.yaml").write_text("tables:\n  items:\n")
     (client,) = blocks(text("docs/protocol.md"), "js")
-    (tmp_path / "client.mjs").write_text(client)
-    (tmp_path / "main.mjs").write_text(CLIENT)
     rowcast = Rowcast(tmp_path, database)
     assert (await rowcast.run("migrate")).status == 0
-    async with rowcast.serving() as serving:
-        url = serving.address.replace("http", "ws", 1) + "/ws"
-        process = await asyncio.create_subprocess_exec(
-            *(str(node), "--experimental-websocket", "--no-warnings", "main.mjs", url),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        try:
-            await _until(process, admin)
-            admin.execute("UPDATE items SET n = n + 1; DELETE FROM items WHERE id = 3")
-            await _until(process, admin)
-            # Its connection is lost, and so is what is written meanwhile.
-            port = int(serving.address.rpartition(":")[2])
-            assert await serving.stop() == 0
-            admin.execute("DELETE FROM items WHERE id = 4; INSERT INTO items VALUES (9, 9)")
-            async with rowcast.running("serve", "--port", str(port)):
-                await _until(process, admin)
-        finally:
-            process.kill()
-            await process.wait()
+    async with (
+        rowcast.serving() as serving,
+        browser.opened(str(CHROMIUM), f"{serving.address}/healthz") as page,
+    ):
+        await page.evaluate(client.replace("export ", "") + CLIENT)
+        await _shows(page, admin)
+        admin.execute("UPDATE items SET n = n + 1; DELETE FROM items WHERE id = 3")
+        await _shows(page, admin)
+        port = int(serving.address.rpartition(":")[2])
+        assert await serving.stop() == 0
+        admin.execute("DELETE FROM items WHERE id = 4; INSERT INTO items VALUES (9, 9)")
+        async with rowcast.running("serve", "--port", str(port)):
+            await _shows(page, admin)
 
 
-async def _until(process: asyncio.subprocess.Process, connection: psycopg.Connection) -> None:
-    """Read what the client holds until it is what the table holds."""
-    found = connection.execute("SELECT to_jsonb(t) FROM items t ORDER BY id").fetchall()
-    expected = [row for (row,) in found]
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        while sorted(json.loads(await process.stdout.readline()), key=_id) != expected:
-            pass
-
-
-def _id(row: dict[str, int]) -> int:
-    return row["id"]
+async def _shows(page: Page, connection: psycopg.Connection) -> None:
+    """Wait until the page holds what the table holds, and calls it live."""
+    found = connection.execute("SELECT id, n FROM items ORDER BY id").fetchall()
+    expected = json.dumps([True, found], separators=(",", ":"))
+    await page.until(f"window.shown === {json.dumps(expected)}")
