@@ -1,0 +1,51 @@
+"""Make inspector.png: the demo's page in a real browser, some seconds after it began.
+
+    .venv/bin/python docs/images/make.py
+
+Needs Chromium; `$CHROME` can name one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.support import browser  # noqa: E402
+
+SETTLE = "new Promise(done => setTimeout(() => done(true), 14000))"
+
+
+async def main() -> None:
+    program = browser.find() or sys.exit("no Chromium found; set CHROME")
+    command = (sys.executable, "-m", "bridge", "demo", "--port", "0", "--seed", "7")
+    demo = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    try:
+        address = await _address(demo)
+        async with browser.opened(program, "about:blank") as page:
+            await page.call(
+                "Emulation.setDeviceMetricsOverride",
+                width=1280, height=860, deviceScaleFactor=1, mobile=False,
+            )  # fmt: skip
+            await page.open(address)
+            await page.evaluate(SETTLE)
+            shot = await page.call("Page.captureScreenshot", format="png")
+    finally:
+        demo.terminate()
+        await demo.wait()
+    Path(__file__).with_name("inspector.png").write_bytes(base64.b64decode(shot["data"]))
+
+
+async def _address(demo: asyncio.subprocess.Process) -> str:
+    assert demo.stdout is not None
+    while line := (await demo.stdout.readline()).decode():
+        if "Open http" in line:
+            return line.split()[1]
+    sys.exit("the demo did not start")
+
+
+asyncio.run(main())
