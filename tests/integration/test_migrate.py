@@ -184,6 +184,7 @@ def test_it_waits_for_a_writer_without_making_others_wait_long(
     shop: Config, connection: Connection, admin: Connection
 ) -> None:
     admin.execute("BEGIN; INSERT INTO orders VALUES (1)")
+    connection.execute("SET lock_timeout = '30s'")
     busy = Event()
 
     def progress(line: str) -> None:
@@ -192,9 +193,11 @@ def test_it_waits_for_a_writer_without_making_others_wait_long(
 
     with ThreadPoolExecutor() as pool:
         run = pool.submit(migrate.apply, shop, progress=progress)
-        assert busy.wait(60)
-        connection.execute("INSERT INTO orders VALUES (2)")  # not stuck behind the migration
-        admin.execute("COMMIT")
+        try:
+            assert busy.wait(30)
+            connection.execute("INSERT INTO orders VALUES (2)")  # not stuck behind the migration
+        finally:
+            admin.execute("COMMIT")
         run.result(60)
     assert tables(connection, shop) == []
 
