@@ -114,7 +114,7 @@ def test_a_key_that_is_null_after_all(ear: Ear, connection: Connection) -> None:
     connection.execute(
         "ALTER TABLE orders DROP CONSTRAINT orders_pkey; ALTER TABLE orders ALTER id DROP NOT NULL"
     )
-    connection.execute("INSERT INTO orders VALUES (NULL), (3)")
+    connection.execute("INSERT INTO orders VALUES (3), (NULL)")
     connection.execute("UPDATE orders SET note = 'z' WHERE id IS NULL")
     connection.execute("DELETE FROM orders WHERE id IS NULL")
     assert ear.changes() == [GAP, GAP, GAP]
