@@ -35,7 +35,8 @@ class TableConfig:
 
     `table` is (schema, relation) exactly as in the catalog; no schema means the search
     path. None for `key`, `topics` or `columns` means the default that the catalog gives:
-    the primary key, `[name, name/{key…}]`, every column.
+    the primary key, `[name, name/{key…}]`, every column. `refreshes` is a public name, and
+    `through` has own columns → its key columns; None is the single foreign key to it.
     """
 
     name: str
@@ -44,10 +45,22 @@ class TableConfig:
     topics: tuple[Template, ...] | None = None
     columns: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    document: tuple[str | None, str] | None = None
+    refreshes: str | None = None
+    through: Mapping[str, str] | None = None
+    where: str | None = None
+    operations: tuple[str, ...] = ("insert", "update", "delete")
+    changed: tuple[str, ...] | None = None
+    trigger: str = "statement"
     debounce: float = 0.1
     max_wait: float = 1.0
     leading: bool = True
     line: int = 0
+
+    @property
+    def served(self) -> bool:
+        """Whether it has topics; a table that `refreshes` another needs none."""
+        return self.refreshes is None or self.topics is not None
 
 
 @dataclass(frozen=True)
@@ -73,11 +86,15 @@ class LimitsConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """The whole file. `database` and `listen` hold passwords, so no repr has them."""
+    """The whole file. `database` and `listen` hold passwords, so no repr has them.
+
+    `reconcile` is seconds; 0 is never.
+    """
 
     file: str
     database: str = field(repr=False)
     listen: str = field(repr=False)
+    reconcile: float = 60.0
     schema: str = "rowcast"
     tables: Mapping[str, TableConfig] = field(default_factory=dict)
     auth: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from bridge.config import TableConfig, dotted, values
+from bridge.config import TableConfig, dotted, links, values
 from bridge.topics import encode
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ Finding: TypeAlias = "tuple[Path, str]"
 Shape: TypeAlias = "tuple[str | None, ...]"
 Entry: TypeAlias = "Mapping[str, Data]"
 T = TypeVar("T")
+
+_PAIRS = ("table", "document")
+"""Keys whose list is [schema, name], which may be the same word."""
 
 
 def findings(source: Source) -> Iterator[Finding]:
@@ -33,6 +36,7 @@ def findings(source: Source) -> Iterator[Finding]:
             yield (*path, "exclude"), "is pointless beside columns; keep one of the two"
         if "table" not in entry:
             yield from _implied_table(name, path)
+    yield from links.findings(dict(_tables(source.data)))
     yield from _repeats(source.data, ())
     yield from _shapes(source)
 
@@ -92,7 +96,7 @@ def _repeats(data: Data, path: Path) -> Iterator[Finding]:
     if isinstance(data, dict):
         for key, value in data.items():
             yield from _repeats(value, (*path, key))
-    elif isinstance(data, list) and path[-1] != "table":  # [schema, name] may be the same
+    elif isinstance(data, list) and path[-1] not in _PAIRS:
         seen: set[str] = set()
         for index, item in enumerate(data):
             if isinstance(item, str) and item in seen:
@@ -122,6 +126,8 @@ def _templates(name: str, entry: Entry) -> Iterator[tuple[Path, Shape]]:
         for index, topic in enumerate(topics if isinstance(topics, list) else ()):
             if template := _attempt(values.template, topic):
                 yield (*path, "topics", index), template.shape
+        return
+    if not links.served(entry):
         return
     if _attempt(values.public_name, name):
         yield path, (encode(name),)

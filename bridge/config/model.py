@@ -20,11 +20,8 @@ from bridge.config.source import Scalar
 from bridge.topics import Template
 
 NOT_YET = {
-    "": frozenset({"durable", "reconcile", "events"}),
-    "tables": frozenset(
-        {"document", "refreshes", "through", "where", "operations", "changed"}
-        | {"mode", "position", "trigger", "durable"}
-    ),
+    "": frozenset({"durable", "events"}),
+    "tables": frozenset({"mode", "position", "durable"}),
 }
 """Keys that are decided but not built, by section; work that builds one moves it below."""
 
@@ -56,7 +53,16 @@ Port: TypeAlias = Annotated[int, PlainValidator(values.port), _PORT]
 Duration: TypeAlias = Annotated[float, PlainValidator(values.duration), _DURATION]
 Size: TypeAlias = Annotated[int, PlainValidator(values.size), _SIZE]
 Auth: TypeAlias = Annotated[str, PlainValidator(values.auth), WithJsonSchema({"const": "none"})]
+Sql: TypeAlias = Annotated[str, PlainValidator(values.text), _TEXT]
+Operation: TypeAlias = Annotated[
+    str, PlainValidator(values.operation), WithJsonSchema({"enum": [*values.OPERATIONS]})
+]
+Trigger: TypeAlias = Annotated[
+    str, PlainValidator(values.trigger), WithJsonSchema({"enum": [*values.TRIGGERS]})
+]
 Columns: TypeAlias = Annotated[list[Column], Field(min_length=1)]
+Operations: TypeAlias = Annotated[list[Operation], Field(min_length=1)]
+Through: TypeAlias = Annotated[dict[Column, Column], Field(min_length=1)]
 Topics: TypeAlias = Annotated[list[Topic], Field(min_length=1)]
 
 
@@ -98,7 +104,40 @@ class Table(_Section):
     )
     columns: Columns | None = _key("The only columns that leave the database. Default: every one.")
     exclude: list[Column] | None = _key(
-        "Columns that stay in the database; not together with columns.", default=[]
+        "Columns that stay in the database; not together with columns. One that is added to the "
+        "table later is not sent before the next migrate.",
+        default=[],
+    )
+    document: Relation | None = _key(
+        "A view or table with the same key columns, sent in place of the row; columns and "
+        "exclude then speak of its columns.",
+        examples=["billing.invoice_documents"],
+    )
+    refreshes: PublicName | None = _key(
+        "Another table of this file, by its public name: a change here sends the row of it that "
+        "this row belongs to. Without topics of its own this table is then not served.",
+        examples=["orders"],
+    )
+    through: Through | None = _key(
+        "For refreshes: own column → key column of the other table. "
+        "Default: the single foreign key to it.",
+        examples=[{"order_id": "id"}],
+    )
+    where: Sql | None = _key(
+        "An SQL condition on the row; what does not meet it is not in the topics.",
+        examples=["status <> 'draft'"],
+    )
+    operations: Operations | None = _key(
+        "The only operations that count.", default=[*values.OPERATIONS]
+    )
+    changed: Columns | None = _key(
+        "An update counts only if one of these changed, or a key or topic column. "
+        "Default: any column."
+    )
+    trigger: Trigger | None = _key(
+        "row: for a table that logical replication writes to, or whose partitions are written "
+        "directly.",
+        default="statement",
     )
     debounce: Duration | None = _key("As at the top of the file, for this table.")
     max_wait: Duration | None = _key("As at the top of the file, for this table.")
@@ -150,6 +189,9 @@ class File(_Section):
     )
     leading: Flag | None = _key(
         "The first change of a quiet key goes out at once, not after debounce.", default=True
+    )
+    reconcile: Duration | None = _key(
+        "How often what is subscribed is compared with the tables; 0 turns it off.", default="60s"
     )
     schema_: Schema | None = Field(
         default=None,

@@ -53,8 +53,8 @@ def _report(detail: ErrorDetails, source: Source) -> None:
     path, found = detail["loc"], detail["input"]
     if detail["type"] == "extra_forbidden":
         source.complain(_unknown(path), path, source.keys[path])
-    elif path[2:] == ("[key]",):  # pydantic's step for the key itself, here a table's name
-        path = path[:-1]
+    elif path[2:] == ("[key]",) or (path[2:3] == ("through",) and path[4:] == ("[key]",)):
+        path = path[:-1]  # pydantic's step for the key itself: a table's name, an own column
         source.complain(_message(detail), path, source.keys[path])
     elif found is not REFUSED and not (isinstance(found, list) and REFUSED in found):
         source.complain(_message(detail), path)
@@ -67,6 +67,8 @@ def _message(detail: ErrorDetails) -> str:
             return str(detail["ctx"]["error"])
         case "missing":
             return "is missing; name at least one table"
+        case "too_short" if detail["loc"][-1] == "through":
+            return "is empty; write own_column: its_key_column, or remove the key"
         case "too_short" if isinstance(found, dict):
             return "is empty; name at least one table"
         case "too_short":
@@ -121,6 +123,7 @@ def _config(model: File, database: str, source: Source) -> Config:
         file=source.file,
         database=database,
         listen=model.listen or database,
+        reconcile=Config.reconcile if model.reconcile is None else model.reconcile,
         schema=model.schema_ or Config.schema,
         tables=MappingProxyType(tables),
         auth=model.auth,

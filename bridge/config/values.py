@@ -33,6 +33,9 @@ _ORIGIN = re.compile(
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _HOUR = 3600.0
 
+OPERATIONS = ("insert", "update", "delete")
+TRIGGERS = ("statement", "row")
+
 
 def shown(value: object) -> str:
     """A value for a message: short, and never what the environment put into it."""
@@ -185,6 +188,22 @@ def template(value: Data) -> Template:
     if len(set(parsed.columns)) < len(parsed.columns):
         raise ValueError(f"{shown(value)} has a column twice; once is enough")
     return parsed
+
+
+def operation(value: Data) -> str:
+    """`insert`, `update` or `delete`."""
+    return _one_of(OPERATIONS, value)
+
+
+def trigger(value: Data) -> str:
+    """`statement` or `row`."""
+    return _one_of(TRIGGERS, value)
+
+
+def _one_of(words: tuple[str, ...], value: Data) -> str:
+    if isinstance(value, str) and value in words:
+        return str(value)
+    raise ValueError(f"{shown(value)} must be {', '.join(words[:-1])} or {words[-1]}")
 
 
 def schema_name(value: Data) -> str:

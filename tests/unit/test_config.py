@@ -46,9 +46,19 @@ def test_every_key_arrives() -> None:
     ]
     assert orders.columns == ("id", "customer_id", "status", "total", "placed_at", "updated_at")
     assert (orders.debounce, orders.max_wait, orders.leading) == (0.05, 0.5, False)
-    assert config.tables["order_items"].key == ("order_id", "line")
-    assert config.tables["products"].table == ("public", "products")
+    items, products = config.tables["order_items"], config.tables["products"]
+    assert items.key == ("order_id", "line")
+    assert (items.refreshes, items.through) == ("orders", {"order_id": "id"})
+    assert (items.operations, items.changed) == (
+        ("insert", "update", "delete"),
+        ("quantity", "price"),
+    )
+    assert products.table == ("public", "products")
+    assert (products.where, products.trigger) == ("stock > 0", "statement")
     assert config.tables["customers"].exclude == ("email",)
+    assert config.tables["customers"].document == ("public", "customer_cards")
+    assert [table.served for table in config.tables.values()] == [True, False, True, True]
+    assert config.reconcile == 60.0
     assert config.server == ServerConfig(allowed_origins=("https://shop.example.com",))
     assert config.limits == LimitsConfig()
 
@@ -82,6 +92,16 @@ def test_tables_inherit_the_files_defaults() -> None:
     a, b = loads(text, env=ENV).tables.values()
     assert (a.debounce, a.max_wait, a.leading) == (2.0, 5.0, False)
     assert (b.debounce, b.max_wait, b.leading) == (1.0, 5.0, False)
+
+
+def test_reconcile_can_be_turned_off() -> None:
+    assert loads("database: host=a\nreconcile: 0\ntables: {t: }").reconcile == 0.0
+
+
+def test_a_table_that_refreshes_another_is_served_if_it_has_topics() -> None:
+    text = "tables: {a: , b: {refreshes: a}, c: {refreshes: b, topics: [c]}}"
+    tables = loads(text, env=ENV).tables.values()
+    assert [table.served for table in tables] == [True, False, True]
 
 
 def test_the_demos_config_loads() -> None:

@@ -81,7 +81,34 @@ BAD_TABLE = [
     ("{topics: [orders/|{id}]}", "quote text with special characters in it"),
 ]
 
+BAD_TABLE += [
+    ("{document: |a b}", "t.document: 'a b' is not a table"),
+    ("{|where: }", "t.where: is empty"),
+    ("{where: |no}", "no is a boolean to YAML"),
+    ("{operations: [|truncate]}", "'truncate' must be insert, update or delete"),
+    ("{operations: [insert, |insert]}", "'insert' is in the list twice"),
+    ("{|operations: []}", "is an empty list"),
+    ("{operations: [insert], |changed: [a]}", "is pointless without update among the operations"),
+    ("{trigger: |rows}", "'rows' must be statement or row"),
+    ("{|through: {a: b}}", "is pointless without refreshes"),
+    ("{|through: {}}", "t.through: is empty; write own_column: its_key_column"),
+    ("{through: |a}", "must be a mapping"),
+    ("{through: {a: |1}}", "t.through.a: 1 is a number to YAML"),
+    ("{through: {|" + "ä" * 32 + ": b}}", "is over 63 bytes"),
+    ("{through: {a: x, b: |x}}", "t.through.b: 'x' is named twice"),
+    ("{refreshes: |t}", "t.refreshes: a table cannot refresh itself"),
+    ("{refreshes: |x}", "t.refreshes: there is no table 'x' in this file; add it"),
+]
+
 BAD_FILE = [
+    ("tables: {ab: , b: {refreshes: |abc}}", "in this file (did you mean 'ab'?)"),
+    ("tables: {a: , b: {refreshes: a, where: |x}}", "b.where: means nothing here"),
+    ("tables: {a: , b: {refreshes: a, |exclude: [x]}}", "add topics, or remove this"),
+    (
+        "tables: {a: {refreshes: |b}, b: {refreshes: c}, c: {refreshes: a}}",
+        "a.refreshes: goes in a circle: a → b → c → a; break it at one place",
+    ),
+    ("tables: {t: }\nreconcile: |60", "60 has no unit; write 60ms or 60s"),
     ("|", "is empty; config.example.yaml shows"),
     ("|# nothing\n", "is empty"),
     ("|[orders]", "must be a mapping at the top"),

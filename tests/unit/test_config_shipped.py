@@ -45,12 +45,12 @@ def test_the_schema_for_editors_describes_every_key() -> None:
 
 def test_the_schema_for_editors_has_the_real_defaults() -> None:
     real = {"": TableConfig("t", (None, "t")), "server": ServerConfig(), "limits": LimitsConfig()}
-    written = {"debounce", "max_wait", "drain"}
+    written = {"debounce", "max_wait", "drain", "reconcile"}
     for section, found in sections(json.loads(json_schema())):
         for name, key in found["properties"].items():
             if "default" not in key or section == "tables":
                 continue
-            owner = Config if name == "schema" else real[section]
+            owner = Config if name in ("schema", "reconcile") else real[section]
             default = values.duration(key["default"]) if name in written else key["default"]
             default = values.size(key["default"]) if name == "message" else default
             expected = getattr(owner, name)
