@@ -155,7 +155,7 @@ class Hub:
         else:
             self._want(subscription)
 
-    def requests(self, *, keyed: int, other: int) -> Request | None:
+    def requests(self, *, single: int, other: int) -> Request | None:
         """The next topics to read, at most so many of one route; None if there is nothing to do.
 
         Routes take turns, so that one that cannot be read does not starve the others.
@@ -164,7 +164,7 @@ class Hub:
             route = self._turns[0]
             self._turns.rotate(-1)
             if route.wanted:
-                return self._request(route, keyed if route.keyed else other)
+                return self._request(route, single if route.single else other)
         return None
 
     def _request(self, route: Route, limit: int) -> Request:
@@ -256,7 +256,7 @@ class Hub:
         """PostgreSQL refuses to read these keys: those who follow just one of them are told."""
         for key in keys:
             for route in self._by_table[table.name]:
-                if route.keyed and (topic := route.followed.get(route.topic_of(key) or "")):
+                if route.single and (topic := route.followed.get(route.topic_of(key) or "")):
                     refusal = wire.error(
                         ErrorCode.UNAVAILABLE, "this row cannot be read", topic.name
                     )

@@ -120,7 +120,9 @@ class Loader:
     async def _read(self, statement: sql.Composed, columns: list[list[str]]) -> list[Any]:
         self.reads += 1
         async with self._pool.connection() as connection:
-            rows: list[Any] = await (await connection.execute(statement, columns)).fetchall()
+            # A raw cursor leaves `%` alone, which names may contain.
+            cursor = await psycopg.AsyncRawCursor(connection).execute(statement, columns)
+            rows: list[Any] = await cursor.fetchall()
         if not rows:
             raise DatabaseError("the bridge's epoch is gone; run `rowcast migrate`")
         return rows
@@ -204,7 +206,7 @@ def _raw(columns: Sequence[Column]) -> sql.Composed:
 
 
 def _arrays(columns: Sequence[Column]) -> sql.Composed:
-    return _comma([sql.SQL("%s::text[]")] * max(1, len(columns)))
+    return _comma(sql.SQL(f"${n}::text[]") for n in range(1, max(1, len(columns)) + 1))
 
 
 def _cast(n: int, column: Column, alias: str = "u") -> sql.Composed:

@@ -53,7 +53,7 @@ RETRY = 0.5
 STALLED = 10.0
 """Seconds without taking a byte after which a subscriber is closed."""
 
-TOPICS_PER_READ = {"keyed": 500, "other": 16}
+TOPICS_PER_READ = {"single": 500, "other": 16}
 """Snapshots read in one statement: topics of one row each, and topics of many."""
 
 READERS = 2

@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """One template of one table, and the topics of it that somebody follows."""
+    """One template of one table, and the topics of it that somebody follows.
 
-    __slots__ = ("followed", "keyed", "table", "template", "wanted")
+    `keyed`: a row's key alone decides its topic. `single`: a topic holds one row at most.
+    """
+
+    __slots__ = ("followed", "keyed", "single", "table", "template", "wanted")
 
     def __init__(self, table: Table, template: Template) -> None:
         self.table = table
         self.template = template
-        self.keyed = set(template.columns) <= {column.name for column in table.key}
+        key = {column.name for column in table.key}
+        self.keyed = key.issuperset(template.columns)
+        self.single = key == set(template.columns)
         self.followed: dict[str, Topic] = {}
         self.wanted: dict[Topic, None] = {}
 
