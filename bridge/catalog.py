@@ -1,4 +1,4 @@
-"""What the database has: relations, and what of the bridge is installed. Reads only.
+"""What the database has: its relations, and what a role may do with them. Reads only.
 
 Names are compared exactly, never folded and never cut at 63 bytes. A connection is
 used in whatever state it is; nothing is set on it.
@@ -13,7 +13,6 @@ from psycopg.rows import dict_row
 
 from bridge.resolve import resolve
 from bridge.tables import Column, ForeignKey, Relation
-from bridge.triggers import Installed, InstalledFunction, InstalledTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,36 +113,6 @@ WHERE c.oid = ANY(%s::oid[])
 GROUP BY c.oid
 """
 
-_OBJECTS = """
-SELECT pg_catalog.count(*) > 0,
-       pg_catalog.count(c.oid) > 0
-FROM pg_catalog.pg_namespace AS s
-LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.oid AND c.relname = 'epoch'
-WHERE s.nspname = %s
-"""
-
-_TRIGGERS = """
-SELECT t.tgrelid::int8, cs.nspname, c.relname, t.tgname, p.proname,
-       CASE WHEN t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgattr::text = ''
-            THEN ARRAY[t.tgtype::text, t.tgoldtable, t.tgnewtable] END,
-       t.tgenabled::text
-FROM pg_catalog.pg_trigger AS t
-JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
-JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-JOIN pg_catalog.pg_namespace AS cs ON cs.oid = c.relnamespace
-WHERE s.nspname = %s AND t.tgname LIKE 'rowcast\\_%%' AND NOT t.tgisinternal
-ORDER BY cs.nspname, c.relname, t.tgname
-"""
-
-_FUNCTIONS = """
-SELECT p.proname, coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), ''), p.prosrc,
-       coalesce(p.proconfig, '{}'), p.prosecdef
-FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
-WHERE s.nspname = %s AND p.proname LIKE 'capture\\_%%' AND p.pronargs = 0
-ORDER BY p.proname
-"""
-
 _FACTS = """
 SELECT current_setting('server_version') AS version,
        current_setting('server_version_num')::int AS version_number,
@@ -217,22 +186,11 @@ def sizes(connection: Connection[Any], oids: Iterable[int]) -> dict[int, int]:
 
 def resolved(connection: Connection[Any], config: Config) -> dict[str, Table]:
     """The config's tables as this database has them. Raises `CatalogError`."""
-    found = read(connection, [table.table for table in config.tables.values()])
+    entries = config.tables.values()
+    documents = [entry.document for entry in entries if entry.document]
+    found = read(connection, [*(entry.table for entry in entries), *documents])
     names = [(schema, name) for schema, name, _, _ in connection.execute(_NAMES).fetchall()]
     return resolve(config, found, names)
-
-
-def installed(connection: Connection[Any], schema: str) -> Installed:
-    """What is installed by a bridge whose own schema is `schema`."""
-    own, epoch = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, False)
-    triggers = connection.execute(_TRIGGERS, (schema,)).fetchall()
-    functions = connection.execute(_FUNCTIONS, (schema,)).fetchall()
-    return Installed(
-        own,
-        epoch,
-        triggers=tuple(_trigger(*row) for row in triggers),
-        functions=tuple(_function(*row) for row in functions),
-    )
 
 
 def facts(connection: Connection[Any]) -> Facts:
@@ -284,17 +242,3 @@ def _keys(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def _reference(target: int, columns: list[str], target_columns: list[str]) -> ForeignKey:
     return ForeignKey(tuple(columns), target, tuple(target_columns))
-
-
-def _trigger(*row: Any) -> InstalledTrigger:
-    table, schema, relation, name, function, shape, enabled = row
-    known = shape and (int(shape[0]), shape[1], shape[2])
-    return InstalledTrigger(table, schema, relation, name, function, known, enabled)
-
-
-def _function(
-    name: str, comment: str, body: str, settings: list[str], definer: bool
-) -> InstalledFunction:
-    pairs = (setting.partition("=") for setting in settings)
-    known = frozenset((setting, value) for setting, _, value in pairs)
-    return InstalledFunction(name, comment, body, known, definer)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from bridge import catalog, schema, triggers
+from bridge import catalog, inventory, schema, triggers
 from bridge.backoff import Backoff
 from bridge.errors import DatabaseError
 from bridge.triggers import Plan, Step
@@ -58,7 +58,7 @@ class Drift(NamedTuple):
 
 def drift(connection: Connection[Any], config: Config, tables: Mapping[str, Table]) -> list[Drift]:
     """What `rowcast migrate` would mend, but for revisions; empty where all is well."""
-    installed = catalog.installed(connection, config.schema)
+    installed = inventory.installed(connection, config.schema)
     if not installed.epoch:
         return [Drift("", f"the schema {config.schema} is missing or not complete")]
     captures = triggers.desired(tables.values(), config.schema)
@@ -87,7 +87,7 @@ def remove(config: Config, *, progress: Progress) -> None:
     from alembic import command
 
     with _connect(config) as connection:
-        if not catalog.installed(connection, config.schema).schema:
+        if not inventory.installed(connection, config.schema).schema:
             progress("nothing to remove")
             return
     with _explained("migrate --remove"):
@@ -150,7 +150,7 @@ def uninstall(config: Config, progress: Progress) -> None:
     with _connect(config) as connection:
         _run(connection, _removal(config, connection), progress)
         connection.execute(schema.drop(config.schema).encode())
-        if catalog.installed(connection, config.schema).schema:
+        if inventory.installed(connection, config.schema).schema:
             progress(f"{config.schema}: the schema stays, for it is not the bridge's alone")
 
 
@@ -179,12 +179,12 @@ def _script(steps: Plan) -> str:
 
 
 def _removal(config: Config, connection: Connection[Any]) -> Plan:
-    return triggers.plan((), catalog.installed(connection, config.schema), config.schema)
+    return triggers.plan((), inventory.installed(connection, config.schema), config.schema)
 
 
 def _capture(config: Config, connection: Connection[Any]) -> Plan:
     captures = triggers.desired(catalog.resolved(connection, config).values(), config.schema)
-    return triggers.plan(captures, catalog.installed(connection, config.schema), config.schema)
+    return triggers.plan(captures, inventory.installed(connection, config.schema), config.schema)
 
 
 def _pending(config: Config, connection: Connection[Any]) -> list[Step]:

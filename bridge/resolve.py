@@ -6,11 +6,12 @@ with quoted ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from bridge.errors import CatalogError, Problem
+from bridge.parents import VIRTUAL, needed, parent_of
 from bridge.tables import Table
 from bridge.topics import Template, encode
 
@@ -33,20 +34,23 @@ def resolve(
     """
     known = tuple(names)
     problems: list[Problem] = []
-    tables: list[Table] = []
+    joins: list[_Join] = []
+    keyed = needed(tuple(config.tables.values()))
     for entry in config.tables.values():
         relation = relations.get(entry.table)
         if complaint := _unwatchable(entry.table, relation, known):
             at = ("tables", entry.name, "table")
             problems.append(config.problem(complaint, *at))
         elif relation:
-            join = _Join(config, entry, relation)
-            tables.append(join.table())
-            problems += join.problems
-    problems += _ambiguous(config, tables)
+            document = relations.get(entry.document) if entry.document else relation
+            joins.append(_Join(config, entry, relation, document, known, entry.name in keyed))
+    alone = {join.entry.name: join.table() for join in joins}
+    tables = {join.entry.name: join.related(alone) for join in joins}
+    problems += [problem for join in joins for problem in join.problems]
+    problems += _ambiguous(config, tables.values())
     if problems:
         raise CatalogError(problems)
-    return {table.name: table for table in tables}
+    return tables
 
 
 _REFUSED = {
@@ -62,23 +66,26 @@ def _unwatchable(
     """Why this relation cannot be watched, and what can; None if it can."""
     if relation is None:
         return _missing(wanted, names)
-    shown = f"{relation.schema}.{relation.name}"
+    shown = relation.shown
     if relation.kind in _REFUSED:
         return f"{shown} {_REFUSED[relation.kind]}"
     if relation.is_partition:
-        return f"{shown} is a partition, and writes to its parent pass it by; watch the parent"
+        return (
+            f"{shown} is a partition, and writes to its parent pass it by; watch the parent,"
+            " with `trigger: row` where partitions are written directly"
+        )
     if relation.schema in ("pg_catalog", "information_schema"):
         return f"{shown} is PostgreSQL's own; only tables of users can have triggers"
     return None
 
 
-def _missing(wanted: Name, names: Sequence[tuple[str, str]]) -> str:
+def _missing(wanted: Name, names: Sequence[tuple[str, str]], what: str = "table") -> str:
     schema, name = wanted
     where = f"in the schema {schema!r}" if schema else "on the search path"
     elsewhere = [f"{place}.{relation}" for place, relation in names if relation == name]
     here = [relation for place, relation in names if schema in (None, place)]
     close = get_close_matches(name, here, n=1)
-    return f"there is no table {name!r} {where}{_meant(elsewhere or close)}"
+    return f"there is no {what} {name!r} {where}{_meant(elsewhere or close)}"
 
 
 def _meant(names: Sequence[str]) -> str:
@@ -87,14 +94,22 @@ def _meant(names: Sequence[str]) -> str:
 
 @dataclass
 class _Join:
-    """One table of the config on its relation; `problems` fill while it is put together."""
+    """One table of the config on its relation; `problems` fill while it is put together.
+
+    `document` is what its state is read from, the relation itself as a rule; `keyed` says
+    whether its rows must be told apart. `names` are for suggestions.
+    """
 
     config: Config
     entry: TableConfig
     relation: Relation
+    document: Relation | None
+    names: Sequence[tuple[str, str]]
+    keyed: bool
     problems: list[Problem] = field(default_factory=list)
 
     def table(self) -> Table:
+        """The table without its parent, for which all tables have to be known."""
         key = self._key()
         templates = self._templates(key)
         fields = dict.fromkeys(name for template in templates for name in template.columns)
@@ -105,25 +120,38 @@ class _Join:
             relation=self.relation.name,
             oid=self.relation.oid,
             key=key,
-            columns=self._columns(),
+            columns=self._columns(key) if self.entry.served else (),
             templates=templates,
             routing=tuple(filter(None, map(self.relation.column, routing))),
             debounce=self.entry.debounce,
             max_wait=self.entry.max_wait,
             leading=self.entry.leading,
+            document=self._document(),
+            where=self.entry.where,
+            operations=frozenset(self.entry.operations),
+            changed=self._changed(),
+            trigger=self.entry.trigger,
         )
+
+    def related(self, tables: Mapping[str, Table]) -> Table:
+        """The table with its parent, where that is known and has a key."""
+        table = tables[self.entry.name]
+        target = tables.get(self.entry.refreshes or "")
+        if target is None or not target.key:
+            return table
+        return replace(table, parent=parent_of(self.entry, self.relation, target, self._complain))
 
     def _complain(self, message: str, *path: str | int) -> None:
         self.problems.append(self.config.problem(message, "tables", self.entry.name, *path))
 
-    def _find(self, name: str, *path: str | int) -> Column | None:
+    def _find(self, name: str, *path: str | int, stored: bool = False) -> Column | None:
         """The column of that name; without one, a problem at `path`."""
-        if column := self.relation.column(name):
-            return column
-        close = get_close_matches(name, [column.name for column in self.relation.columns], n=1)
-        shown = f"{self.relation.schema}.{self.relation.name}"
-        self._complain(f"{shown} has no column {name!r}{_meant(close)}", *path)
-        return None
+        column = self.relation.column(name)
+        if column is None:
+            self._complain(self.relation.unknown(name), *path)
+        elif stored and column.virtual:
+            self._complain(f"{name!r} {VIRTUAL}", *path)
+        return column
 
     def _key(self) -> tuple[Column, ...]:
         wanted = self.entry.key
@@ -140,10 +168,11 @@ class _Join:
         return columns
 
     def _primary_key(self) -> tuple[Column, ...]:
-        if not self.relation.primary_key:
-            shown = f"{self.relation.schema}.{self.relation.name}"
+        if not self.relation.primary_key and self.keyed:
             remedy = "add one, or name unique, not-null columns in `key`"
-            self._complain(f"{shown} has no primary key; {remedy}{self._candidates()}")
+            self._complain(
+                f"{self.relation.shown} has no primary key; {remedy}{self._candidates()}"
+            )
         names = self.relation.primary_key or ()
         return tuple(filter(None, map(self.relation.column, names)))
 
@@ -153,27 +182,52 @@ class _Join:
     def _candidates(self) -> str:
         return _meant([f"[{', '.join(unique)}]" for unique in self.relation.unique])
 
-    def _columns(self) -> tuple[str, ...]:
-        for place, name in enumerate(self.entry.columns or ()):
-            self._find(name, "columns", place)
-        for place, name in enumerate(self.entry.exclude):
-            self._find(name, "exclude", place)
-        every = [column.name for column in self.relation.columns]
+    def _columns(self, key: Sequence[Column]) -> tuple[str, ...]:
+        """What is sent: columns of the document."""
+        if self.document is None:
+            self._complain(
+                _missing(self.entry.document or (None, ""), self.names, "table or view"), "document"
+            )
+            return ()
+        if lacking := [column.name for column in key if not self.document.column(column.name)]:
+            self._complain(
+                f"{self.document.shown} has no column {', '.join(map(repr, lacking))}; a document"
+                f" has the key of {self.relation.shown} under the same names",
+                "document",
+            )
+        return self._sent(self.document)
+
+    def _sent(self, document: Relation) -> tuple[str, ...]:
+        named = (("columns", self.entry.columns or ()), ("exclude", self.entry.exclude))
+        for option, names in named:
+            for place, name in enumerate(names):
+                if document.column(name) is None:
+                    self._complain(document.unknown(name), option, place)
+        every = [column.name for column in document.columns]
         wanted = set(every if self.entry.columns is None else self.entry.columns)
         left = tuple(name for name in every if name in wanted - set(self.entry.exclude))
         if not left and self.entry.exclude:
             self._complain("leaves no column to send; exclude fewer", "exclude")
         return left
 
+    def _document(self) -> tuple[str, str] | None:
+        if self.entry.document is None or self.document is None:
+            return None
+        return self.document.schema, self.document.name
+
+    def _changed(self) -> tuple[str, ...] | None:
+        for place, name in enumerate(self.entry.changed or ()):
+            self._find(name, "changed", place, stored=True)
+        return self.entry.changed
+
     def _templates(self, key: Sequence[Column]) -> tuple[Template, ...]:
+        if not self.entry.served:
+            return ()
         if self.entry.topics is None:
             return _default(self.entry.name, [column.name for column in key])
         for place, template in enumerate(self.entry.topics):
             for name in template.columns:
-                column = self._find(name, "topics", place)
-                if column and column.virtual:
-                    why = "is computed on reading, so its value before a change is unknown"
-                    self._complain(f"{name!r} {why}; use a stored column", "topics", place)
+                self._find(name, "topics", place, stored=True)
         return self.entry.topics
 
 

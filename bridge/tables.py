@@ -7,6 +7,7 @@ name a key that no read finds; both take that expression from here (`Column.text
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +15,9 @@ from psycopg import sql
 
 if TYPE_CHECKING:
     from bridge.topics import Template
+
+OPERATIONS = frozenset({"insert", "update", "delete"})
+"""What a table's changes are; TRUNCATE counts as a delete."""
 
 Name: TypeAlias = "tuple[str | None, str]"
 """(schema, relation); without a schema, the first of that name on the search path."""
@@ -55,7 +59,10 @@ class Column:
 
     def text(self, alias: str) -> sql.Composed:
         """SQL for this column's value as canonical text, equal in every session."""
-        value = sql.Identifier(alias, self.name)
+        return self.text_of(sql.Identifier(alias, self.name))
+
+    def text_of(self, value: sql.Composable) -> sql.Composed:
+        """The same for any SQL that has this column's type."""
         if self.builtin and self.base == "timestamptz":
             return sql.SQL(
                 "CASE WHEN isfinite({0}) THEN (to_jsonb({0} AT TIME ZONE 'UTC') #>> '{{}}')"
@@ -106,8 +113,42 @@ class Relation:
     unique: tuple[tuple[str, ...], ...]
     foreign_keys: tuple[ForeignKey, ...]
 
+    @property
+    def shown(self) -> str:
+        return f"{self.schema}.{self.name}"
+
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
+
+    def unknown(self, name: str) -> str:
+        """What to say of a column that is not there."""
+        close = get_close_matches(name, [column.name for column in self.columns], n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        return f"{self.shown} has no column {name!r}{meant}"
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The table, by its public name, whose row is sent again when a row here changes.
+
+    `columns` are own columns, each beside the column of the parent's `key` that it refers to.
+    """
+
+    table: str
+    columns: tuple[Column, ...]
+    key: tuple[Column, ...]
+
+    def texts(self, alias: str) -> tuple[sql.Composed, ...]:
+        """SQL for the parent's key as the parent's own trigger would write it, NULLs included."""
+        pairs = zip(self.columns, self.key, strict=True)
+        return tuple(key.text_of(_cast(own, key, alias)) for own, key in pairs)
+
+
+def _cast(own: Column, key: Column, alias: str) -> sql.Composable:
+    value = sql.Identifier(alias, own.name)
+    if own.type == key.type:
+        return value
+    return sql.SQL("({}::{})").format(value, sql.SQL(key.type))
 
 
 @dataclass(frozen=True)
@@ -115,8 +156,12 @@ class Table:
     """One watched table, resolved: every name in it exists.
 
     `routing` are the topic columns outside the key: where they change, the row moves
-    between topics. `columns` are the names of what is sent, in the catalog's order.
-    Durations are seconds.
+    between topics. `columns` are the names of what is sent, in the catalog's order: of the
+    `document`'s columns where there is one, which has columns of the key's names too.
+    `where` is the operator's SQL, to be used under `search_path = pg_catalog, pg_temp`.
+    A table that only refreshes its `parent` has no `templates`, and a key only if it has
+    one in the catalog. `sent`, where the columns are frozen, is what the last migration
+    wrote down. Durations are seconds.
     """
 
     name: str
@@ -130,10 +175,39 @@ class Table:
     debounce: float = 0.1
     max_wait: float = 1.0
     leading: bool = True
+    document: tuple[str, str] | None = None
+    where: str | None = None
+    operations: frozenset[str] = OPERATIONS
+    changed: tuple[str, ...] | None = None
+    trigger: str = "statement"
+    parent: Parent | None = None
+    sent: tuple[str, ...] | None = None
 
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.relation)
+
+    @property
+    def source(self) -> sql.Identifier:
+        """What the state is read from: the document, or the table itself."""
+        return sql.Identifier(*self.document) if self.document else self.identifier
+
+    @property
+    def served(self) -> bool:
+        """Whether anybody can subscribe to it, rather than only to what it refreshes."""
+        return bool(self.templates)
+
+    def rows(self, source: sql.Composable | None = None) -> sql.Composable:
+        """SQL for FROM: the rows of `source`, or else of the table, that meet `where`.
+
+        Inside the condition they go by the table's name, and nothing else can be meant.
+        """
+        if self.where is None:
+            return source or self.identifier
+        # A comment at the condition's end must not swallow the bracket.
+        return sql.SQL("(SELECT * FROM {} AS {} WHERE ({}\n))").format(
+            source or self.identifier, sql.Identifier(self.relation), sql.SQL(self.where)
+        )
 
     @cached_property
     def fields(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Desired against installed: which statements bring capture to what the config says.
 
-Pure. `desired` names what should be there, `catalog.installed` says what is, and
+Pure. `desired` names what should be there, `inventory.installed` says what is, and
 `plan` is the difference, as steps of one transaction each. What is ours is known by
 two things together, never by one: a trigger whose name begins with `rowcast_` and
 whose function lives in the bridge's schema. Nothing else is touched.

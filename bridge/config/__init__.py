@@ -94,12 +94,12 @@ class Config:
     file: str
     database: str = field(repr=False)
     listen: str = field(repr=False)
-    reconcile: float = 60.0
     schema: str = "rowcast"
     tables: Mapping[str, TableConfig] = field(default_factory=dict)
     auth: str | None = None
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
+    reconcile: float = 60.0
     places: Mapping[tuple[Step, ...], Place] = field(
         default_factory=dict, repr=False, compare=False
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from bridge import catalog
+from bridge import catalog, inventory
 from bridge.errors import CatalogError
+from bridge.triggers import Installed
 from tests.support.capture import config, entry, watch
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_a_suggestion_from_another_schema(connection: Connection) -> None:
 
 
 def test_nothing_is_installed(connection: Connection) -> None:
-    assert catalog.installed(connection, "rowcast") == catalog.Installed()
+    assert inventory.installed(connection, "rowcast") == Installed()
 
 
 def test_what_is_installed(connection: Connection) -> None:
@@ -133,13 +134,13 @@ def test_what_is_installed(connection: Connection) -> None:
         "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
         "CREATE TRIGGER rowcast_mine AFTER INSERT ON orders EXECUTE FUNCTION mine()"
     )
-    found = catalog.installed(connection, "rowcast")
+    found = inventory.installed(connection, "rowcast")
     assert (found.schema, found.epoch) == (True, False)
     assert len(found.triggers) == 4
     (function,) = found.functions
     assert function.comment.startswith("rowcast: orders sha256:")
     assert function.settings == {("search_path", "pg_catalog, pg_temp")}
-    assert catalog.installed(connection, "row_ast").triggers == ()
+    assert inventory.installed(connection, "row_ast").triggers == ()
 
 
 def test_facts(connection: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge import catalog
+from bridge import catalog, inventory
 from bridge.changes import parse
 from bridge.config import Config, TableConfig
 from bridge.topics import Template
@@ -36,7 +36,7 @@ def watch(
     """Brings capture to what these entries say, in the connection's database."""
     tables = catalog.resolved(connection, config(*entries, schema=schema))
     connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-    found = catalog.installed(connection, schema)
+    found = inventory.installed(connection, schema)
     for step in plan(desired(tables.values(), schema), found, schema):
         for statement in step.statements:
             connection.execute(statement)

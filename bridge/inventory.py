@@ -1,0 +1,67 @@
+"""What of the bridge is in the database: its schema, triggers and functions. Reads only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.triggers import Installed, InstalledFunction, InstalledTrigger
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+_OBJECTS = """
+SELECT pg_catalog.count(*) > 0,
+       pg_catalog.count(c.oid) > 0
+FROM pg_catalog.pg_namespace AS s
+LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.oid AND c.relname = 'epoch'
+WHERE s.nspname = %s
+"""
+
+_TRIGGERS = """
+SELECT t.tgrelid::int8, cs.nspname, c.relname, t.tgname, p.proname,
+       CASE WHEN t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgattr::text = ''
+            THEN ARRAY[t.tgtype::text, t.tgoldtable, t.tgnewtable] END,
+       t.tgenabled::text
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace AS cs ON cs.oid = c.relnamespace
+WHERE s.nspname = %s AND t.tgname LIKE 'rowcast\\_%%' AND NOT t.tgisinternal
+ORDER BY cs.nspname, c.relname, t.tgname
+"""
+
+_FUNCTIONS = """
+SELECT p.proname, coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), ''), p.prosrc,
+       coalesce(p.proconfig, '{}'), p.prosecdef
+FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
+WHERE s.nspname = %s AND p.proname LIKE 'capture\\_%%' AND p.pronargs = 0
+ORDER BY p.proname
+"""
+
+
+def installed(connection: Connection[Any], schema: str) -> Installed:
+    """What is installed by a bridge whose own schema is `schema`."""
+    own, epoch = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, False)
+    triggers = connection.execute(_TRIGGERS, (schema,)).fetchall()
+    functions = connection.execute(_FUNCTIONS, (schema,)).fetchall()
+    return Installed(
+        own,
+        epoch,
+        triggers=tuple(_trigger(*row) for row in triggers),
+        functions=tuple(_function(*row) for row in functions),
+    )
+
+
+def _trigger(*row: Any) -> InstalledTrigger:
+    table, schema, relation, name, function, shape, enabled = row
+    known = shape and (int(shape[0]), shape[1], shape[2])
+    return InstalledTrigger(table, schema, relation, name, function, known, enabled)
+
+
+def _function(
+    name: str, comment: str, body: str, settings: list[str], definer: bool
+) -> InstalledFunction:
+    pairs = (setting.partition("=") for setting in settings)
+    known = frozenset((setting, value) for setting, _, value in pairs)
+    return InstalledFunction(name, comment, body, known, definer)
