@@ -101,10 +101,14 @@ class State(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All rows of one topic at one moment, as (key, row) JSON texts."""
+    """All rows of one topic at one moment, as (key, row) JSON texts.
+
+    `refused` are keys of rows that PostgreSQL could not put into JSON; they are left out.
+    """
 
     rows: Sequence[tuple[str, str]]
     version: str
+    refused: tuple[Key, ...] = ()
 
 
 class Malformed(ValueError):  # noqa: N818

@@ -9,15 +9,20 @@ from bridge.changes import Change, Operation
 from bridge.coalescer import Coalescer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bridge.tables import Table
 
 
 class Flow:
-    """The dirty keys of one table, and its Gaps, with the wake-up of the task that reads them."""
+    """The dirty keys of one table, and its Gaps, with the wake-up of the task that reads them.
 
-    def __init__(self, table: Table) -> None:
+    `relays` names the table whose rows are to be refreshed too, where only a read can tell
+    which ones.
+    """
+
+    def __init__(self, table: Table, relays: str | None = None) -> None:
+        self.relays = relays
         timing = table.debounce, table.max_wait, table.leading
         self.table = table
         self.keys = Coalescer(*timing)
@@ -45,3 +50,16 @@ class Flow:
                     await self.wake.wait()
             except TimeoutError:
                 return
+
+
+def relays(table: Table, tables: Mapping[str, Table]) -> str | None:
+    """The table that this one refreshes, if others refresh this one.
+
+    A table's own triggers name the parent's key themselves. But a child's child names the
+    key of the row between, and that row's parent is for the bridge to find.
+    """
+    if table.parent is None:
+        return None
+    children = (other for other in tables.values() if other.parent is not None)
+    middle = any(child.parent.table == table.name for child in children if child.parent)
+    return table.parent.table if middle else None

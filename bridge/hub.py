@@ -9,7 +9,6 @@ always began after everybody it is for was registered, and nothing falls between
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from bridge import wire
@@ -17,8 +16,7 @@ from bridge.changes import Effect
 from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription
 from bridge.membership import effects
-from bridge.routes import Request, Route, Topic
-from bridge.topics import specific
+from bridge.routes import Request, Routes, Topic
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.changes import Dirty, Key, Snapshot, State
     from bridge.mailbox import Sink
     from bridge.tables import Table
-    from bridge.wire import Message
+    from bridge.wire import ChangeMessage, Message
 
 
 class Hub:
@@ -38,23 +36,11 @@ class Hub:
 
     def __init__(self, *, subscriptions: int = 200) -> None:
         self._limit = subscriptions
-        self.routes: list[Route] = []
-        self._turns: deque[Route] = deque()
-        self._by_table: dict[str, list[Route]] = defaultdict(list)
+        self.routes = Routes()
         self._topics: dict[str, Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
         self.live = False
         self.on_request: Callable[[], None] = lambda: None
-
-    def watch(self, tables: Iterable[Table]) -> None:
-        """Make topics of these tables; until then none is known."""
-        for table in tables:
-            for template in specific(table.templates):
-                self._by_table[table.name].append(Route(table, template))
-        routes = [route for routes in self._by_table.values() for route in routes]
-        rank = {id(t): n for n, t in enumerate(specific(route.template for route in routes))}
-        self.routes = sorted(routes, key=lambda route: rank[id(route.template)])
-        self._turns = deque(self.routes)
 
     @property
     def subscribers(self) -> int:
@@ -63,10 +49,6 @@ class Hub:
     @property
     def topics(self) -> int:
         return len(self._topics)
-
-    def templates(self) -> list[tuple[str, str]]:
-        """(table, template) of every kind of topic there is, in the config's order."""
-        return [(r.table.name, r.template.text) for rs in self._by_table.values() for r in rs]
 
     # Subscribers come, ask and go.
 
@@ -85,7 +67,7 @@ class Hub:
 
     def subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         """Register now; reply and snapshot follow when the topic has been read."""
-        route, values = self._resolve(command.topic)
+        route, values = self.routes.resolve(command.topic)
         if (old := mailbox.subscriptions.get(command.topic)) is not None:
             self._remove(old)
         elif len(mailbox.subscriptions) >= self._limit:
@@ -107,13 +89,6 @@ class Hub:
         if self.live:
             mailbox.settle()
 
-    def _resolve(self, name: str) -> tuple[Route, tuple[str, ...]]:
-        for route in self.routes:
-            if (values := route.template.match(name)) is not None:
-                return route, values
-        known = ", ".join(route.template.text for route in self.routes[:8])
-        raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; there are {known}")
-
     def _remove(self, subscription: Subscription) -> None:
         mailbox, topic = subscription.subscriber, self._topics[subscription.topic]
         del mailbox.subscriptions[topic.name]
@@ -127,25 +102,12 @@ class Hub:
 
     # What must be read, and what was.
 
-    def follows(self, table: str) -> bool:
-        """Whether anybody follows any topic of this table."""
-        return any(route.followed for route in self._by_table[table])
-
-    def wants(self, table: str, dirty: Dirty) -> bool:
-        """Whether reading this key could concern anybody."""
-        return any(
-            not route.keyed or route.topic_of(dirty.key) in route.followed
-            for route in self._by_table[table]
-            if route.followed
-        )
-
     def gap(self, table: str | None) -> None:
         """Changes may have been missed: everybody concerned is owed a new snapshot."""
-        for route in self.routes:
-            if table is None or route.table.name == table:
-                for topic in route.followed.values():
-                    for subscription in topic.subscriptions:
-                        self._miss(subscription)
+        for topic in self.routes.followed(table):
+            topic.ledger.suspects.clear()
+            for subscription in topic.subscriptions:
+                self._miss(subscription)
 
     def _miss(self, subscription: Subscription) -> None:
         # Pages that are on their way get to their end first, or one who reads slowly would
@@ -156,26 +118,14 @@ class Hub:
             self._want(subscription)
 
     def requests(self, *, single: int, other: int) -> Request | None:
-        """The next topics to read, at most so many of one route; None if there is nothing to do.
+        """The next topics to read, at most so many of one route; None if there is nothing to do."""
+        return self.routes.request(single, other) if self.live else None
 
-        Routes take turns, so that one that cannot be read does not starve the others.
-        """
-        for _ in range(len(self._turns) if self.live else 0):
-            route = self._turns[0]
-            self._turns.rotate(-1)
-            if route.wanted:
-                return self._request(route, single if route.single else other)
-        return None
-
-    def _request(self, route: Route, limit: int) -> Request:
-        request = Request(route, {})
-        for topic in list(route.wanted)[:limit]:
-            del route.wanted[topic]
-            request.topics[topic] = list(topic.waiting)
-            topic.waiting.clear()
-            for subscription in request.topics[topic]:
-                subscription.request = request
-        return request
+    def reconcile(self) -> None:
+        """Read everything that is followed, for what no notification told of."""
+        for topic in self.routes.followed():
+            topic.route.wanted[topic] = None
+        self.on_request()
 
     def _want(self, subscription: Subscription) -> None:
         topic = self._topics[subscription.topic]
@@ -187,28 +137,35 @@ class Hub:
 
     def again(self, request: Request) -> None:
         """The read failed for reasons of the database: all who waited wait on."""
-        for subscriptions in request.topics.values():
+        for topic, subscriptions in request.topics.items():
+            topic.reading = False
             for subscription in subscriptions:
                 if subscription.request is request:
                     self._want(subscription)
+        self.on_request()
 
-    def deliver(self, request: Request, answers: Mapping[Topic, Snapshot | ProtocolError]) -> None:
+    def deliver(
+        self, request: Request, answers: Mapping[Topic, Snapshot | ProtocolError], now: float
+    ) -> None:
         """A read is done: each topic has its snapshot, or the reason why it has none."""
         told: dict[Mailbox, None] = {}
         for topic, answer in answers.items():
+            topic.reading = False
             waiting = [s for s in request.topics[topic] if s.request is request]
             told.update(dict.fromkeys(s.subscriber for s in waiting))
             if isinstance(answer, ProtocolError):
                 self._refuse(waiting, answer)
-            elif waiting:
-                pages = wire.snapshot(topic.name, answer.rows, answer.version)
-                for subscription in waiting:
-                    subscription.bring_up(pages, answer.version)
-                    subscription.subscriber.mark(subscription)
+            else:
+                # To those who follow already the read may hold news.
+                others = [s for s in topic.subscriptions if s.request is not request]
+                for key, message in topic.sync(answer, now):
+                    _offer(others, key, message, told)
+                _bring_up(topic, waiting, answer)
         for mailbox in told:
             mailbox.flush()
             if self.live:
                 mailbox.settle()
+        self.on_request()
 
     def _refuse(self, waiting: Iterable[Subscription], error: ProtocolError) -> None:
         for subscription in waiting:
@@ -227,15 +184,9 @@ class Hub:
         count = 0
         touched: dict[Mailbox, None] = {}
         for topic, effect, state in told:
-            row = None if effect is Effect.DELETE else state.row
-            message = wire.change(
-                topic.name, table.name, effect, state.key_json, row, state.version
-            )
-            for subscription in topic.subscriptions:
-                if subscription.offer(state.key, message):
-                    subscription.subscriber.mark(subscription)
-                    touched[subscription.subscriber] = None
-                    count += 1
+            if telling := topic.tell(effect, state):
+                message, audience = telling
+                count += _offer(audience, state.key_json, message, touched)
         for mailbox in touched:
             mailbox.flush()
         return count
@@ -243,7 +194,7 @@ class Hub:
     def _concerned(
         self, table: Table, dirty: Mapping[tuple[str, ...], Dirty], states: Iterable[State]
     ) -> list[tuple[Topic, Effect, State]]:
-        routes = [route for route in self._by_table[table.name] if route.followed]
+        routes = [route for route in self.routes.of(table.name) if route.followed]
         return [
             (route.followed[name], effect, state)
             for state in states
@@ -253,15 +204,12 @@ class Hub:
         ]
 
     def poison(self, table: Table, keys: Iterable[Key]) -> None:
-        """PostgreSQL refuses to read these keys: those who follow just one of them are told."""
+        """PostgreSQL refuses to read these keys: those who follow just one are told."""
         for key in keys:
-            for route in self._by_table[table.name]:
+            for route in self.routes.of(table.name):
                 if route.single and (topic := route.followed.get(route.topic_of(key) or "")):
-                    refusal = wire.error(
-                        ErrorCode.UNAVAILABLE, "this row cannot be read", topic.name
-                    )
                     for subscription in topic.subscriptions:
-                        subscription.subscriber.reply(refusal)
+                        subscription.subscriber.reply(_unreadable(topic))
 
     def stale(self) -> None:
         """The database is out of reach: say so once to everybody."""
@@ -275,3 +223,33 @@ class Hub:
         self.gap(None)
         for mailbox in self.mailboxes:
             mailbox.settle()
+
+
+def _offer(
+    audience: Iterable[Subscription],
+    key: str,
+    message: ChangeMessage,
+    touched: dict[Mailbox, None],
+) -> int:
+    """Put a change into mailboxes; returns into how many."""
+    count = 0
+    for subscription in audience:
+        if subscription.offer(key, message):
+            subscription.subscriber.mark(subscription)
+            touched[subscription.subscriber] = None
+            count += 1
+    return count
+
+
+def _bring_up(topic: Topic, waiting: Iterable[Subscription], snapshot: Snapshot) -> None:
+    pages: list[Message] | None = None
+    for subscription in waiting:
+        pages = pages or wire.snapshot(topic.name, snapshot.rows, snapshot.version)
+        subscription.bring_up(pages, snapshot.version)
+        subscription.subscriber.mark(subscription)
+        if snapshot.refused:
+            subscription.subscriber.reply(_unreadable(topic))
+
+
+def _unreadable(topic: Topic) -> Message:
+    return wire.error(ErrorCode.UNAVAILABLE, "a row of this topic cannot be read", topic.name)

@@ -9,21 +9,25 @@ the culprit stands alone, and everything else is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
-from psycopg import sql
 
 from bridge.changes import Snapshot, State
 from bridge.errors import DatabaseError, ProtocolError
+from bridge.statements import Statements
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+
+    from psycopg import sql
 
     from bridge.changes import Key
-    from bridge.tables import Column, Table
+    from bridge.tables import Table
     from bridge.topics import Template
+
+Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
 # What is said of a value rather than of the database: class 22 (data exception), 23 (a
 # domain's constraint), 54 (program limit), or a character that the encoding does not
@@ -35,30 +39,7 @@ _POISON = (
     UnicodeError,
 )
 
-_VERSION = """
-SELECT lpad(to_hex(e.epoch), 16, '0') || '.' || lpad(to_hex(
-    pg_snapshot_xmax(s)::text::bigint - (SELECT count(*) FROM pg_snapshot_xip(s))), 16, '0')
-    AS version
-FROM {epoch} e, pg_current_snapshot() s
-"""
-
-_LOAD = """
-SELECT v.version, k.n, k.key, t.texts, t.row
-FROM ({version}) v,
-     LATERAL (SELECT {raw}, n, (SELECT to_jsonb(r.*)::text FROM (SELECT {typed}) r) AS key
-              FROM unnest({arrays}) WITH ORDINALITY AS u({raw}, n)) k
-LEFT JOIN LATERAL (SELECT ARRAY[{texts}] AS texts, {row} AS row FROM {table} t
-                   WHERE {match}) t ON true
-"""
-
-_SNAPSHOT = """
-SELECT v.version, k.n, k.spelling, t.key, t.row
-FROM ({version}) v,
-     LATERAL (SELECT {raw}, n, {spelling} AS spelling
-              FROM unnest({arrays}) WITH ORDINALITY AS u({raw}, n)) k
-LEFT JOIN LATERAL (SELECT {key} AS key, {row} AS row FROM {table} t
-                   WHERE {match} LIMIT {limit}) t ON true
-"""
+_ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
 class Loader:
@@ -67,31 +48,43 @@ class Loader:
     def __init__(self, pool: Any, schema: str, *, snapshot_rows: int = 10_000) -> None:
         self._pool = pool
         self._limit = snapshot_rows
-        self._version = sql.SQL(_VERSION).format(epoch=sql.Identifier(schema, "epoch"))
-        self._loads: dict[str, sql.Composed] = {}
-        self._snapshots: dict[tuple[str, str], sql.Composed] = {}
+        self._statements = Statements(schema, snapshot_rows)
         self.reads = 0
 
-    async def load(self, table: Table, keys: Sequence[Key]) -> tuple[list[State], list[Key]]:
+    async def load(
+        self, table: Table, keys: Sequence[Key], within: Connection | None = None
+    ) -> tuple[list[State], list[Key]]:
         """The keys' states, and the keys that PostgreSQL refuses to read at all.
 
-        Raises `psycopg.Error` where the database, and not a key, is the reason.
+        `within` reads in a transaction that is open. Raises `psycopg.Error` where the
+        database, and not a key, is the reason.
         """
-        if table.name not in self._loads:
-            self._loads[table.name] = self._load_statement(table)
         columns = [list(column) for column in zip(*keys, strict=True)]
         try:
-            rows = await self._read(self._loads[table.name], columns)
+            rows = await self._read(self._statements.load(table), columns, within)
         except _POISON:
             if len(keys) == 1:
                 return [], list(keys)
             middle = len(keys) // 2
-            left, right = (
-                await self.load(table, keys[:middle]),
-                await self.load(table, keys[middle:]),
-            )
+            left = await self.load(table, keys[:middle], within)
+            right = await self.load(table, keys[middle:], within)
             return left[0] + right[0], left[1] + right[1]
         return [_state(keys[n - 1], version, *rest) for version, n, *rest in rows], []
+
+    async def parents(self, table: Table, keys: Sequence[Key]) -> list[Key]:
+        """The keys, in the parent's table, of the rows that these rows belong to now."""
+        assert table.parent is not None
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        statement = self._statements.parents(table, table.parent)
+        try:
+            rows = await self._read(statement, columns, expect=False)
+        except _POISON:
+            if len(keys) == 1:
+                return []
+            middle = len(keys) // 2
+            left = await self.parents(table, keys[:middle])
+            return left + await self.parents(table, keys[middle:])
+        return [tuple(row) for row in rows if None not in row]
 
     async def snapshots(
         self, table: Table, template: Template, values: Sequence[tuple[str, ...]]
@@ -100,16 +93,11 @@ class Loader:
 
         Raises `psycopg.Error` where the database, and not a value, is the reason.
         """
-        name = table.name, template.text
-        if name not in self._snapshots:
-            self._snapshots[name] = self._snapshot_statement(table, template)
-        # A template without columns still needs one row to join with.
-        columns = [list(c) for c in zip(*values, strict=True)] or [[""] * len(values)]
         try:
-            rows = await self._read(self._snapshots[name], columns)
-        except _POISON as error:
+            rows = await self._read(self._statements.snapshot(table, template), _columns(values))
+        except _POISON:
             if len(values) == 1:
-                return [ProtocolError(ErrorCode.UNKNOWN_TOPIC, _refusal(table, template, error))]
+                return [await self._set_aside(table, template, values[0])]
             middle = len(values) // 2
             return [
                 *await self.snapshots(table, template, values[:middle]),
@@ -117,13 +105,42 @@ class Loader:
             ]
         return self._answers(template, values, rows)
 
-    async def _read(self, statement: sql.Composed, columns: list[list[str]]) -> list[Any]:
+    async def _set_aside(
+        self, table: Table, template: Template, value: tuple[str, ...]
+    ) -> Snapshot | ProtocolError:
+        """A topic that cannot be read as a whole: all rows of it but those that cannot.
+
+        Its keys are read first, then the rows in ever smaller parts, in one transaction
+        that sees one moment throughout, so that the snapshot is still one.
+        """
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(_ONE_MOMENT)
+            try:
+                statement = self._statements.keys(table, template)
+                found = await self._read(statement, _columns([value]), connection)
+            except _POISON as error:
+                return ProtocolError(ErrorCode.UNKNOWN_TOPIC, _refusal(table, template, error))
+            keys = [tuple(texts) for _, texts in found if texts is not None]
+            states, refused = await self.load(table, keys, connection) if keys else ([], [])
+        rows = [(state.key_json, state.row) for state in states if state.row is not None]
+        return self._limited(rows, found[0][0], refused)
+
+    async def _read(
+        self,
+        statement: sql.Composed,
+        columns: list[list[str]],
+        within: Connection | None = None,
+        *,
+        expect: bool = True,
+    ) -> list[Any]:
         self.reads += 1
-        async with self._pool.connection() as connection:
-            # A raw cursor leaves `%` alone, which names may contain.
-            cursor = await psycopg.AsyncRawCursor(connection).execute(statement, columns)
-            rows: list[Any] = await cursor.fetchall()
-        if not rows:
+        if within is not None:
+            async with within.transaction():
+                rows = await _fetch(within, statement, columns)
+        else:
+            async with self._pool.connection() as connection:
+                rows = await _fetch(connection, statement, columns)
+        if expect and not rows:
             raise DatabaseError("the bridge's epoch is gone; run `rowcast migrate`")
         return rows
 
@@ -153,102 +170,29 @@ class Loader:
         if asked != right:
             topic = template.topic(dict(zip(template.columns, right, strict=True)))
             return ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; it is written {topic}")
+        return self._limited(rows, version)
+
+    def _limited(
+        self, rows: list[tuple[str, str]], version: str, refused: Sequence[Key] = ()
+    ) -> Snapshot | ProtocolError:
         if len(rows) > self._limit:
             return ProtocolError(
                 ErrorCode.SNAPSHOT_TOO_LARGE,
                 f"more than {self._limit} rows; follow a narrower topic (limits.snapshot_rows)",
             )
-        return Snapshot(rows, version)
-
-    def _load_statement(self, table: Table) -> sql.Composed:
-        return sql.SQL(_LOAD).format(
-            version=self._version,
-            raw=_raw(table.key),
-            arrays=_arrays(table.key),
-            typed=_comma(
-                sql.SQL("{} AS {}").format(_cast(n, column), column.identifier)
-                for n, column in enumerate(table.key)
-            ),
-            texts=_comma(column.text("t") for column in table.key + table.routing),
-            row=_row(table.columns),
-            table=table.identifier,
-            match=_match("k", table.key),
-        )
-
-    def _snapshot_statement(self, table: Table, template: Template) -> sql.Composed:
-        known = {column.name: column for column in table.key + table.routing}
-        columns = [known[name] for name in template.columns]
-        return sql.SQL(_SNAPSHOT).format(
-            version=self._version,
-            raw=_raw(columns),
-            arrays=_arrays(columns),
-            spelling=sql.SQL("ARRAY[{}]::text[]").format(
-                _comma(_spelling(n, c) for n, c in enumerate(columns))
-            ),
-            key=_key(table.key),
-            row=_row(table.columns),
-            table=table.identifier,
-            match=_match("k", columns),
-            limit=sql.Literal(self._limit + 1),
-        )
+        return Snapshot(rows, version, tuple(refused))
 
 
-def _comma(parts: Iterable[sql.Composable]) -> sql.Composed:
-    return sql.SQL(", ").join(parts)
+async def _fetch(
+    connection: Connection, statement: sql.Composed, columns: list[list[str]]
+) -> list[Any]:
+    # A raw cursor leaves `%` alone, which names may contain.
+    return await (await psycopg.AsyncRawCursor(connection).execute(statement, columns)).fetchall()
 
 
-def _names(count: int) -> list[sql.Identifier]:
-    return [sql.Identifier(f"k{n}") for n in range(count)]
-
-
-def _raw(columns: Sequence[Column]) -> sql.Composed:
-    return _comma(_names(max(1, len(columns))))
-
-
-def _arrays(columns: Sequence[Column]) -> sql.Composed:
-    return _comma(sql.SQL(f"${n}::text[]") for n in range(1, max(1, len(columns)) + 1))
-
-
-def _cast(n: int, column: Column, alias: str = "u") -> sql.Composed:
-    return sql.SQL("{}::{}").format(sql.Identifier(alias, f"k{n}"), sql.SQL(column.type))
-
-
-def _spelling(n: int, column: Column) -> sql.Composed:
-    """The text this value has when it comes from a row: what `Column.text` writes of its cast."""
-    typed = sql.SQL("SELECT {} AS {}").format(_cast(n, column), column.identifier)
-    return sql.SQL("(SELECT {} FROM ({}) s)").format(column.text("s"), typed)
-
-
-def _match(alias: str, columns: Sequence[Column]) -> sql.Composable:
-    """The index finds equals; the text picks the one that is written exactly so.
-
-    The collation says *exactly*: under a nondeterministic one, other spellings are equal.
-    """
-    if not columns:
-        return sql.SQL("true")
-    return sql.SQL(" AND ").join(
-        sql.SQL('t.{} = {} AND {} = {} COLLATE "C"').format(
-            column.identifier,
-            _cast(n, column, alias),
-            column.text("t"),
-            sql.Identifier(alias, f"k{n}"),
-        )
-        for n, column in enumerate(columns)
-    )
-
-
-def _row(columns: Sequence[str]) -> sql.Composed:
-    fields = _comma(sql.Identifier("t", name) for name in columns)
-    return sql.SQL("(SELECT to_jsonb(r.*)::text FROM (SELECT {}) r)").format(fields)
-
-
-def _key(columns: Sequence[Column]) -> sql.Composed:
-    """A row's key made of its text, as `_LOAD` makes it: a char(5) has blanks, its text none."""
-    fields = _comma(
-        sql.SQL("{}::{} AS {}").format(column.text("t"), sql.SQL(column.type), column.identifier)
-        for column in columns
-    )
-    return sql.SQL("(SELECT to_jsonb(r.*)::text FROM (SELECT {}) r)").format(fields)
+def _columns(values: Sequence[tuple[str, ...]]) -> list[list[str]]:
+    """Values of topics → one array a column; a template without any still needs a row to join."""
+    return [list(column) for column in zip(*values, strict=True)] or [[""] * len(values)]
 
 
 def _state(

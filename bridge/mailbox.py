@@ -20,7 +20,6 @@ from bridge import wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bridge.changes import Key
     from bridge.wire import ChangeMessage, Message
 
 CAPACITY = 10_000
@@ -82,10 +81,10 @@ class Subscription:
         self.request: object | None = None
         self.postponed = False
         self.pages: deque[Message] = deque()
-        self.changes: dict[Key, ChangeMessage] = {}
+        self.changes: dict[str, ChangeMessage] = {}
 
-    def offer(self, key: Key, message: ChangeMessage) -> bool:
-        """Keep a change for sending; True if it can go out with the next flush."""
+    def offer(self, key: str, message: ChangeMessage) -> bool:
+        """Keep a change of a key, given as JSON; True if it can go out with the next flush."""
         if self.postponed or (self.floor is not None and message.version < self.floor):
             return False
         if (unsent := self.changes.pop(key, None)) is not None:

@@ -27,6 +27,9 @@ class Metrics:
         self.topics = self._gauge("topics", "Topics that somebody follows")
         self.dirty = self._gauge("dirty_keys", "Keys that changed and were not read yet")
         self.ready = self._gauge("ready", "1 while this instance may be given subscribers")
+        self.repairs = self._counter(
+            "reconcile_repairs", "Changes that no notification told of, found by reconcile"
+        )
         self.drift = self._gauge("drift", "Differences between the triggers and the config")
         self.queue_usage = self._gauge(
             "notify_queue_usage_ratio", "Share of the cluster's NOTIFY queue in use, 0 to 1"

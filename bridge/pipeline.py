@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from contextlib import aclosing, closing
 from functools import partial
@@ -22,9 +23,9 @@ from psycopg_pool import PoolTimeout
 
 from bridge import catalog, pool
 from bridge.backoff import Backoff
-from bridge.changes import Change, Gap, Lost
+from bridge.changes import Change, Gap, Lost, Operation
 from bridge.errors import DatabaseError
-from bridge.flow import Flow
+from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
 from bridge.health import Health
 from bridge.hub import Hub
@@ -34,7 +35,7 @@ from bridge.metrics import Metrics
 from bridge.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bridge.changes import Dirty
     from bridge.config import Config
@@ -55,6 +56,9 @@ STALLED = 10.0
 
 TOPICS_PER_READ = {"single": 500, "other": 16}
 """Snapshots read in one statement: topics of one row each, and topics of many."""
+
+PATIENCE = 5.0
+"""Seconds beyond its debounce that a notification may be late before it counts as missed."""
 
 READERS = 2
 """Snapshot reads at a time; the pool keeps connections free for reloads."""
@@ -104,8 +108,8 @@ class Bridge:
 
     async def _work(self) -> None:
         tables = await self._tables()
-        self.hub.watch(tables.values())
-        self._flows = {name: Flow(table) for name, table in tables.items()}
+        self.hub.routes.watch(tables.values())
+        self._flows = {name: Flow(table, relays(table, tables)) for name, table in tables.items()}
         async with pool.open_pool(self.config) as connections:
             self._prepare = partial(pool.bump_epoch, connections, self.config.schema)
             limit = self.config.limits.snapshot_rows
@@ -120,6 +124,7 @@ class Bridge:
                 for n in range(READERS):
                     tasks.create_task(self._read_topics(), name=f"read topics {n}")
                 tasks.create_task(self._tend(), name="tend")
+                tasks.create_task(self._reconcile(), name="reconcile")
 
     # Getting to know the database.
 
@@ -169,13 +174,19 @@ class Bridge:
         for change in changes:
             flow = self._flows[change.table]
             # Who follows later reads later: nothing is lost by not keeping this.
-            if not self.hub.follows(change.table):
+            if not self._concerns(flow):
                 continue
             if flow.keys.add(change, now) is not None:
                 self.metrics.gaps.inc()
                 flow.gap(now)
             flow.wake.set()
         self.metrics.changes.inc(len(changes))
+
+    def _concerns(self, flow: Flow) -> bool:
+        """Whether anybody follows this table, or one that its rows refresh."""
+        if self.hub.routes.follows(flow.table.name):
+            return True
+        return flow.relays is not None and self._concerns(self._flows[flow.relays])
 
     def _resume(self) -> None:
         """LISTEN is confirmed and the epoch bumped: read everything followed anew."""
@@ -194,9 +205,27 @@ class Bridge:
             if flow.gaps.take(now):
                 flow.keys.clear()
                 self.hub.gap(flow.table.name)
-            taken = [d for d in flow.keys.take(now) if self.hub.wants(flow.table.name, d)]
-            if taken:
-                await self._publish(flow, taken)
+                if flow.relays is not None:
+                    self._flows[flow.relays].gap(now)
+            taken = flow.keys.take(now)
+            if flow.relays is not None and taken:
+                await self._relay(flow, taken)
+            if wanted := [d for d in taken if self.hub.routes.wants(flow.table.name, d)]:
+                await self._publish(flow, wanted)
+
+    async def _relay(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
+        """Rows that only know their parent's key by themselves: look it up, and refresh that."""
+        who = f"parents of {flow.table.name}"
+        try:
+            parents = await self._loader.parents(flow.table, [d.key for d in dirty])
+        except UNREADABLE as error:
+            self._failed(who, error)
+            flow.keys.restore(dirty, self._loop.time(), RETRY)
+            flow.wake.set()
+            return
+        self.health.clear(who)
+        parent = flow.relays or ""
+        self._take_in([Change(parent, key, Operation.UPDATE) for key in parents])
 
     async def _publish(self, flow: Flow, dirty: list[Dirty]) -> None:
         who = f"reload {flow.table.name}"
@@ -240,7 +269,8 @@ class Bridge:
             return False
         self.health.clear(who)
         self.metrics.snapshots.inc()
-        self.hub.deliver(request, dict(zip(topics, answers, strict=True)))
+        answered = dict(zip(topics, answers, strict=True))
+        self.hub.deliver(request, answered, self._loop.time())
         return True
 
     def _failed(self, who: str, error: Exception) -> None:
@@ -253,8 +283,17 @@ class Bridge:
 
     async def _tend(self) -> None:
         while True:
-            self.gateway.drop_stalled(self._loop.time(), STALLED)
+            now = self._loop.time()
+            self.gateway.drop_stalled(now, STALLED)
+            self.metrics.repairs.inc(self.hub.routes.missed(now, PATIENCE))
             await asyncio.sleep(1.0)
+
+    async def _reconcile(self) -> None:
+        """Now and then read all that is followed: some writes fire no trigger."""
+        while self.config.reconcile:
+            # Spread, so that instances that started together do not read together.
+            await asyncio.sleep(self.config.reconcile * random.uniform(0.5, 1))  # noqa: S311
+            self.hub.reconcile()
 
     def _count(self, listener: Listener) -> None:
         """The listener counts for itself; what is new since the last time goes to the metrics."""

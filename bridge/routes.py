@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge import wire
+from bridge.changes import Effect
+from bridge.errors import ProtocolError
+from bridge.ledger import Ledger
+from bridge.topics import specific
+from bridge.wire import ErrorCode
+
 if TYPE_CHECKING:
-    from bridge.changes import Key
+    from collections.abc import Collection, Iterable, Iterator
+
+    from bridge.changes import Dirty, Key, Snapshot, State
     from bridge.mailbox import Subscription
     from bridge.tables import Table
     from bridge.topics import Template
+    from bridge.wire import ChangeMessage
 
 
 class Route:
@@ -34,9 +45,13 @@ class Route:
 
 
 class Topic:
-    """A topic somebody follows; `waiting` are owed a snapshot that nobody reads yet."""
+    """A topic somebody follows.
 
-    __slots__ = ("name", "route", "subscriptions", "values", "waiting")
+    `waiting` are owed a snapshot that nobody reads yet; `reading` while one is read. There
+    is one read at a time, so that reads come back in the order of their versions.
+    """
+
+    __slots__ = ("ledger", "name", "reading", "route", "subscriptions", "values", "waiting")
 
     def __init__(self, name: str, route: Route, values: tuple[str, ...]) -> None:
         self.name = name
@@ -44,6 +59,39 @@ class Topic:
         self.values = values
         self.subscriptions: dict[Subscription, None] = {}
         self.waiting: dict[Subscription, None] = {}
+        self.reading = False
+        self.ledger = Ledger()
+
+    def sync(self, snapshot: Snapshot, now: float) -> Iterator[tuple[str, ChangeMessage]]:
+        """Take in a read; yields what is news to those who follow already, by key."""
+        digests = {key: hash(row) for key, row in snapshot.rows}
+        news = self.ledger.sync(digests, snapshot.version)
+        self.ledger.suspect(news, now)
+        rows = dict(snapshot.rows) if news else {}
+        table, version = self.route.table.name, snapshot.version
+        for key, effect in news.items():
+            yield key, wire.change(self.name, table, effect, key, rows.get(key), version)
+
+    def tell(
+        self, effect: Effect, state: State
+    ) -> tuple[ChangeMessage, Collection[Subscription]] | None:
+        """A state that was read → its message, and those who must hear it; None if nobody must.
+
+        What is no news is news still to those who wait for a snapshot, which may be older.
+        """
+        row = None if effect is Effect.DELETE else state.row
+        digest, key = None if row is None else hash(row), state.key_json
+        verdict = self.ledger.tell(key, digest, state.version, effect, reading=self.reading)
+        if verdict is None:
+            return None
+        audience: Collection[Subscription] = self.subscriptions
+        if not verdict.fresh:
+            audience = [s for s in self.subscriptions if s.floor is None]
+        if not audience:
+            return None
+        table = self.route.table.name
+        message = wire.change(self.name, table, verdict.effect, key, row, state.version)
+        return message, audience
 
 
 class Request(NamedTuple):
@@ -51,3 +99,88 @@ class Request(NamedTuple):
 
     route: Route
     topics: dict[Topic, list[Subscription]]
+
+
+class Routes:
+    """Every kind of topic there is, and whose turn it is to be read."""
+
+    def __init__(self) -> None:
+        self._routes: list[Route] = []
+        self._turns: deque[Route] = deque()
+        self._by_table: dict[str, list[Route]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def watch(self, tables: Iterable[Table]) -> None:
+        """Make topics of these tables; until then none is known."""
+        for table in tables:
+            for template in specific(table.templates):
+                self._by_table[table.name].append(Route(table, template))
+        routes = [route for routes in self._by_table.values() for route in routes]
+        rank = {id(t): n for n, t in enumerate(specific(route.template for route in routes))}
+        self._routes = sorted(routes, key=lambda route: rank[id(route.template)])
+        self._turns = deque(self._routes)
+
+    def templates(self) -> list[tuple[str, str]]:
+        """(table, template) of every kind of topic there is, in the config's order."""
+        return [(r.table.name, r.template.text) for rs in self._by_table.values() for r in rs]
+
+    def resolve(self, name: str) -> tuple[Route, tuple[str, ...]]:
+        """A topic's name → where it comes from, and its values. Raises ProtocolError."""
+        for route in self._routes:
+            if (values := route.template.match(name)) is not None:
+                return route, values
+        known = ", ".join(route.template.text for route in self._routes[:8])
+        raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; there are {known}")
+
+    def of(self, table: str) -> list[Route]:
+        return self._by_table[table]
+
+    def followed(self, table: str | None = None) -> Iterator[Topic]:
+        """The topics somebody follows, of one table or of all."""
+        for route in self._routes if table is None else self._by_table[table]:
+            yield from route.followed.values()
+
+    def follows(self, table: str) -> bool:
+        """Whether anybody follows any topic of this table."""
+        return any(route.followed for route in self._by_table[table])
+
+    def wants(self, table: str, dirty: Dirty) -> bool:
+        """Whether reading this key could concern anybody."""
+        return any(
+            not route.keyed or route.topic_of(dirty.key) in route.followed
+            for route in self._by_table[table]
+            if route.followed
+        )
+
+    def request(self, single: int, other: int) -> Request | None:
+        """The next topics to read. Routes take turns, lest one that fails starves the others."""
+        for _ in range(len(self._turns)):
+            route = self._turns[0]
+            self._turns.rotate(-1)
+            if topics := [topic for topic in route.wanted if not topic.reading]:
+                return _request(route, topics[: single if route.single else other])
+        return None
+
+    def missed(self, now: float, patience: float) -> int:
+        """How many keys were found changed, and no notification came for them in `patience`.
+
+        Counted from when the debounce of their table was over; each is counted once.
+        """
+        return sum(
+            topic.ledger.missed(now - patience - topic.route.table.max_wait)
+            for topic in self.followed()
+        )
+
+
+def _request(route: Route, topics: list[Topic]) -> Request:
+    request = Request(route, {})
+    for topic in topics:
+        del route.wanted[topic]
+        topic.reading = True
+        request.topics[topic] = list(topic.waiting)
+        topic.waiting.clear()
+        for subscription in request.topics[topic]:
+            subscription.request = request
+    return request

@@ -65,7 +65,7 @@ class Pages:
 
     def _topics(self) -> Response:
         tables: dict[str, list[str]] = {}
-        for table, template in self._hub.templates():
+        for table, template in self._hub.routes.templates():
             tables.setdefault(table, []).append(template)
         entries = [{"name": name, "topics": topics} for name, topics in tables.items()]
         return _json(HTTPStatus.OK, {"instance": self._instance, "tables": entries})

@@ -1,0 +1,199 @@
+"""The SELECTs that read states, one of each kind for a table. Pure.
+
+What PostgreSQL is asked is always the same: the version of the read and, joined to it,
+what was asked for, so that even "nothing there" comes with a version. Keys and topic
+values arrive as arrays of text, are cast to the column's type for the index to find
+them, and are compared as text once more, for what is equal need not be spelled alike.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bridge.tables import Column, Parent, Table
+    from bridge.topics import Template
+
+_VERSION = """
+SELECT lpad(to_hex(e.epoch), 16, '0') || '.' || lpad(to_hex(
+    pg_snapshot_xmax(s)::text::bigint - (SELECT count(*) FROM pg_snapshot_xip(s))), 16, '0')
+    AS version
+FROM {epoch} e, pg_current_snapshot() s
+"""
+
+_LOAD = """
+SELECT v.version, k.n, k.key, t.texts, t.row
+FROM ({version}) v,
+     LATERAL (SELECT {raw}, n, (SELECT to_jsonb(r.*)::text FROM (SELECT {typed}) r) AS key
+              FROM unnest({arrays}) WITH ORDINALITY AS u({raw}, n)) k
+LEFT JOIN LATERAL (SELECT ARRAY[{texts}] AS texts, {row} AS row FROM {source}
+                   WHERE {match}) t ON true
+"""
+
+_SNAPSHOT = """
+SELECT v.version, k.n, k.spelling, t.key, t.row
+FROM ({version}) v,
+     LATERAL (SELECT {raw}, n, {spelling} AS spelling
+              FROM unnest({arrays}) WITH ORDINALITY AS u({raw}, n)) k
+LEFT JOIN LATERAL (SELECT {key} AS key, {row} AS row FROM {source}
+                   WHERE {match} LIMIT {limit}) t ON true
+"""
+
+_KEYS = """
+SELECT v.version, t.texts FROM ({version}) v
+LEFT JOIN (SELECT ARRAY[{texts}] AS texts FROM {source}, unnest({arrays}) AS k({raw})
+           WHERE {match} LIMIT {limit}) t ON true
+"""
+
+_PARENTS = """
+SELECT DISTINCT {texts} FROM {table} t, unnest({arrays}) AS k({raw}) WHERE {match}
+"""
+
+
+class Statements:
+    """Composed once each. `schema` is where the epoch lives, `limit` a snapshot's most rows."""
+
+    def __init__(self, schema: str, limit: int) -> None:
+        self._version = sql.SQL(_VERSION).format(epoch=sql.Identifier(schema, "epoch"))
+        self._limit = sql.Literal(limit + 1)
+        self.load = cache(self._load)
+        self.snapshot = cache(self._snapshot)
+        self.keys = cache(self._keys)
+        self.parents = cache(_parents)
+
+    def _load(self, table: Table) -> sql.Composed:
+        """Keys → (version, n from 1, key JSON, texts, row) each; texts and row NULL if gone."""
+        return sql.SQL(_LOAD).format(
+            version=self._version,
+            raw=_raw(table.key),
+            arrays=_arrays(table.key),
+            typed=_comma(
+                sql.SQL("{} AS {}").format(_cast(n, column, "u"), column.identifier)
+                for n, column in enumerate(table.key)
+            ),
+            texts=_texts(table),
+            row=_row(table),
+            source=_source(table),
+            match=_match(table.key),
+        )
+
+    def _snapshot(self, table: Table, template: Template) -> sql.Composed:
+        """Topics' values → (version, n from 1, right spelling, key JSON, row) for each row."""
+        columns = _columns(table, template)
+        return sql.SQL(_SNAPSHOT).format(
+            version=self._version,
+            raw=_raw(columns),
+            arrays=_arrays(columns),
+            spelling=sql.SQL("ARRAY[{}]::text[]").format(
+                _comma(_spelling(n, column) for n, column in enumerate(columns))
+            ),
+            key=_key(table.key),
+            row=_row(table),
+            source=_source(table),
+            match=_match(columns),
+            limit=self._limit,
+        )
+
+    def _keys(self, table: Table, template: Template) -> sql.Composed:
+        """One topic's values → (version, key texts) for each row, which is not looked at."""
+        columns = _columns(table, template)
+        return sql.SQL(_KEYS).format(
+            version=self._version,
+            raw=_raw(columns),
+            arrays=_arrays(columns),
+            texts=_comma(column.text("t") for column in table.key),
+            source=_source(table),
+            match=_match(columns),
+            limit=self._limit,
+        )
+
+
+def _parents(table: Table, parent: Parent) -> sql.Composed:
+    """Keys → the keys of the rows that are to be refreshed with them."""
+    return sql.SQL(_PARENTS).format(
+        texts=_comma(parent.texts("t")),
+        table=table.identifier,
+        raw=_raw(table.key),
+        arrays=_arrays(table.key),
+        match=_match(table.key),
+    )
+
+
+def _columns(table: Table, template: Template) -> list[Column]:
+    known = {column.name: column for column in table.key + table.routing}
+    return [known[name] for name in template.columns]
+
+
+def _source(table: Table) -> sql.Composable:
+    """What rows come from: the table, as `t`, and the document, as `d`, if there is one."""
+    source = sql.SQL("{} t").format(table.rows())
+    if table.document is None:
+        return source
+    joins = sql.SQL(" AND ").join(
+        sql.SQL("d.{0} = t.{0}").format(column.identifier) for column in table.key
+    )
+    return sql.SQL("{} JOIN {} d ON {}").format(source, sql.Identifier(*table.document), joins)
+
+
+def _comma(parts: Iterable[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)
+
+
+def _texts(table: Table) -> sql.Composed:
+    return _comma(column.text("t") for column in table.key + table.routing)
+
+
+def _raw(columns: Sequence[Column]) -> sql.Composed:
+    return _comma(sql.Identifier(f"k{n}") for n in range(max(1, len(columns))))
+
+
+def _arrays(columns: Sequence[Column]) -> sql.Composed:
+    return _comma(sql.SQL(f"${n}::text[]") for n in range(1, max(1, len(columns)) + 1))
+
+
+def _cast(n: int, column: Column, alias: str) -> sql.Composed:
+    return sql.SQL("{}::{}").format(sql.Identifier(alias, f"k{n}"), sql.SQL(column.type))
+
+
+def _spelling(n: int, column: Column) -> sql.Composed:
+    """The text this value has when it comes from a row: what `Column.text` writes of its cast."""
+    typed = sql.SQL("SELECT {} AS {}").format(_cast(n, column, "u"), column.identifier)
+    return sql.SQL("(SELECT {} FROM ({}) s)").format(column.text("s"), typed)
+
+
+def _match(columns: Sequence[Column]) -> sql.Composable:
+    """The index finds equals; the text picks the one that is written exactly so.
+
+    The collation says *exactly*: under a nondeterministic one, other spellings are equal.
+    """
+    if not columns:
+        return sql.SQL("true")
+    return sql.SQL(" AND ").join(
+        sql.SQL('t.{} = {} AND {} = {} COLLATE "C"').format(
+            column.identifier,
+            _cast(n, column, "k"),
+            column.text("t"),
+            sql.Identifier("k", f"k{n}"),
+        )
+        for n, column in enumerate(columns)
+    )
+
+
+def _row(table: Table) -> sql.Composed:
+    alias = "d" if table.document else "t"
+    fields = _comma(sql.Identifier(alias, name) for name in table.columns)
+    return sql.SQL("(SELECT to_jsonb(r.*)::text FROM (SELECT {}) r)").format(fields)
+
+
+def _key(columns: Sequence[Column]) -> sql.Composed:
+    """A row's key made of its text, as `_LOAD` makes it: a char(5) has blanks, its text none."""
+    fields = _comma(
+        sql.SQL("{}::{} AS {}").format(column.text("t"), sql.SQL(column.type), column.identifier)
+        for column in columns
+    )
+    return sql.SQL("(SELECT to_jsonb(r.*)::text FROM (SELECT {}) r)").format(fields)
