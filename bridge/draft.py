@@ -49,10 +49,9 @@ def draft(
     them, whose snapshot would be refused.
     """
     keyed = [relation for relation in relations if _key(relation)]
-    entries = [_Entry(name, relation) for name, relation in _named(keyed)]
-    names = {entry.relation.oid: entry.name for entry in entries}
+    entries = {relation.oid: _Entry(name, relation) for name, relation in _named(keyed)}
     blocks = [
-        "\n".join(_table(entry, names, rows.get(entry.relation.oid, 0), limit)) for entry in entries
+        "\n".join(_table(entry, entries, rows.get(oid, 0), limit)) for oid, entry in entries.items()
     ]
     tables = (
         "\n\n".join(blocks)
@@ -79,7 +78,7 @@ def _named(relations: Sequence[Relation]) -> Iterator[tuple[str, Relation]]:
         yield name, relation
 
 
-def _table(entry: _Entry, names: Mapping[int, str], rows: int, limit: int) -> Iterator[str]:
+def _table(entry: _Entry, entries: Mapping[int, _Entry], rows: int, limit: int) -> Iterator[str]:
     name, relation = entry
     key = _key(relation) or ()
     yield f"  {_scalar(name)}:"
@@ -89,12 +88,55 @@ def _table(entry: _Entry, names: Mapping[int, str], rows: int, limit: int) -> It
         yield f"    key: [{_list(key)}]    # no primary key: the first unique, not-null set"
     if rows > limit:
         yield f"    # About {rows:,} rows: too many for one topic of them all."
-    yield f"    topics: [{_list(_topics(entry, key, names, whole=rows <= limit))}]"
+    topics = list(_topics(entry, key, entries, whole=rows <= limit))
+    if parent := _owner(entry, entries):
+        yield f"    refreshes: {_scalar(parent)}    # a part of it: its key holds that one's"
+        yield f"    # topics: [{_list(topics)}]    # to serve it by itself as well"
+        return
+    if all(map(_fits, key)):
+        yield f"    topics: [{_list(topics)}]"
     yield f"    # columns: [{_list([column.name for column in relation.columns])}]"
+    yield from _guesses(entry, entries)
+
+
+def _owner(entry: _Entry, entries: Mapping[int, _Entry]) -> str | None:
+    """The one table this one is a part of: its key is that table's, and something more.
+
+    Where two keys make up this one's, it joins two tables and belongs to neither.
+    """
+    key = set(_key(entry.relation) or ())
+    within = [
+        reference for reference in entry.relation.foreign_keys if key & set(reference.columns)
+    ]
+    if len(within) != 1 or not set(within[0].columns) < key:
+        return None
+    return _parent(entry, within[0], entries)
+
+
+def _parent(entry: _Entry, reference: ForeignKey, entries: Mapping[int, _Entry]) -> str | None:
+    """The public name of the table a foreign key leads to, if it leads to its key."""
+    target = entries.get(reference.target)
+    if target is None or target.relation.oid == entry.relation.oid:
+        return None
+    leads = set(reference.target_columns) == set(_key(target.relation) or ())
+    return target.name if leads else None
+
+
+def _guesses(entry: _Entry, entries: Mapping[int, _Entry]) -> Iterator[str]:
+    """Tables whose rows may be shown together with this one's: only the operator knows."""
+    references = [(r, _parent(entry, r, entries)) for r in entry.relation.foreign_keys]
+    for reference, parent in references:
+        if parent is None:
+            continue
+        yield f"    # refreshes: {_scalar(parent)}    # if a change here shall send that row again"
+        if [target for _, target in references].count(parent) > 1:
+            pairs = zip(reference.columns, reference.target_columns, strict=True)
+            through = ", ".join(f"{_scalar(own)}: {_scalar(its)}" for own, its in pairs)
+            yield f"    # through: {{{through}}}"
 
 
 def _topics(
-    entry: _Entry, key: Sequence[str], names: Mapping[int, str], *, whole: bool
+    entry: _Entry, key: Sequence[str], entries: Mapping[int, _Entry], *, whole: bool
 ) -> Iterator[str]:
     name, relation = entry
     if whole:
@@ -102,19 +144,24 @@ def _topics(
     yield "/".join([name, *(f"{{{column}}}" for column in key)])
     shapes = set()
     for reference in relation.foreign_keys:
-        topic = _topic_of_parent(name, reference, names)
+        topic = _topic_of_parent(name, reference, entries)
         if topic and (shape := Template.parse(topic).segments) not in shapes:
             shapes.add(shape)
             yield topic
 
 
-def _topic_of_parent(name: str, reference: ForeignKey, names: Mapping[int, str]) -> str | None:
+def _topic_of_parent(name: str, reference: ForeignKey, entries: Mapping[int, _Entry]) -> str | None:
     """`customers/{customer_id}/orders`: the rows that belong to one row of another table."""
-    parent = names.get(reference.target)
+    parent = entries.get(reference.target)
     columns = reference.columns
-    if parent is None or parent == name or any(set(column) & set("{}/") for column in columns):
+    if parent is None or not all(map(_fits, columns)):
         return None
-    return "/".join([parent, *(f"{{{column}}}" for column in columns), name])
+    return "/".join([parent.name, *(f"{{{column}}}" for column in columns), name])
+
+
+def _fits(column: str) -> bool:
+    """Whether a template can name this column; the default topics need no template's text."""
+    return not set(column) & set("{}/")
 
 
 def _left_out(relations: Sequence[Relation]) -> str:
