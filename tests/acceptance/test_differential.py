@@ -1,0 +1,46 @@
+"""Nothing an application sees tells it that its tables are watched, whatever it does to them.
+
+The same seeded history of DDL, writes, settings and transactions runs on two databases,
+and every outcome must be the same. ROWCAST_DIFFERENTIAL_STEPS makes the histories longer.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import connect, fresh_database
+from tests.support.capture import Ear
+from tests.support.differential import Pair, application_role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support import Server
+
+STEPS = int(os.environ.get("ROWCAST_DIFFERENTIAL_STEPS", "200"))
+
+
+@pytest.fixture
+def role(server: Server) -> Iterator[str]:
+    with connect(server.url()) as connection, application_role(connection) as name:
+        yield name
+
+
+@pytest.fixture
+def twin(role: str, server: Server, template: str) -> Iterator[str]:
+    yield from fresh_database(server, template)
+
+
+@pytest.mark.timeout(60 + STEPS)
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_capture_changes_nothing(role: str, database: str, twin: str, seed: int) -> None:
+    with connect(database) as listening, Pair(twin, database, role, seed) as pair:
+        ear = Ear(listening, {})
+        pair.run(STEPS)
+        heard = ear.payloads()
+    succeeded = pair.outcomes["00000"]
+    assert succeeded > STEPS / 3
+    assert len(heard) > STEPS / 20
