@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 
+from bridge import conditions, inventory, records
+from bridge.errors import CatalogError
 from bridge.resolve import resolve
 from bridge.tables import Column, ForeignKey, Relation
 
@@ -185,12 +187,26 @@ def sizes(connection: Connection[Any], oids: Iterable[int]) -> dict[int, int]:
 
 
 def resolved(connection: Connection[Any], config: Config) -> dict[str, Table]:
-    """The config's tables as this database has them. Raises `CatalogError`."""
+    """The config's tables as this database has them, to be served. Raises `CatalogError`.
+
+    Under `exclude` a column that came after the last migration is not among them.
+    """
+    tables = asked(connection, config)
+    functions = inventory.installed(connection, config.schema).functions
+    comments = {function.name: function.comment for function in functions}
+    return records.frozen(tables, comments, config.schema)
+
+
+def asked(connection: Connection[Any], config: Config) -> dict[str, Table]:
+    """The same as a migration would leave them. Raises `CatalogError`."""
     entries = config.tables.values()
     documents = [entry.document for entry in entries if entry.document]
     found = read(connection, [*(entry.table for entry in entries), *documents])
     names = [(schema, name) for schema, name, _, _ in connection.execute(_NAMES).fetchall()]
-    return resolve(config, found, names)
+    tables = resolve(config, found, names)
+    if problems := list(conditions.problems(connection, config, tables)):
+        raise CatalogError(problems)
+    return tables
 
 
 def facts(connection: Connection[Any]) -> Facts:

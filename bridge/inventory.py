@@ -17,17 +17,27 @@ LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.oid AND c.relname = 'ep
 WHERE s.nspname = %s
 """
 
+# A trigger for each row is copied to every partition; the copies follow their original,
+# unless somebody disables one.
 _TRIGGERS = """
+WITH RECURSIVE copies AS (
+    SELECT oid AS original, oid, tgenabled FROM pg_catalog.pg_trigger WHERE tgparentid = 0
+    UNION ALL
+    SELECT copies.original, t.oid, t.tgenabled
+    FROM copies JOIN pg_catalog.pg_trigger AS t ON t.tgparentid = copies.oid
+)
 SELECT t.tgrelid::int8, cs.nspname, c.relname, t.tgname, p.proname,
        CASE WHEN t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgattr::text = ''
             THEN ARRAY[t.tgtype::text, t.tgoldtable, t.tgnewtable] END,
-       t.tgenabled::text
+       coalesce((SELECT min(k.tgenabled::text) FROM copies AS k
+                 WHERE k.original = t.oid AND k.tgenabled <> t.tgenabled), t.tgenabled::text)
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS cs ON cs.oid = c.relnamespace
 WHERE s.nspname = %s AND t.tgname LIKE 'rowcast\\_%%' AND NOT t.tgisinternal
+      AND t.tgparentid = 0
 ORDER BY cs.nspname, c.relname, t.tgname
 """
 

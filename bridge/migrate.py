@@ -183,7 +183,7 @@ def _removal(config: Config, connection: Connection[Any]) -> Plan:
 
 
 def _capture(config: Config, connection: Connection[Any]) -> Plan:
-    captures = triggers.desired(catalog.resolved(connection, config).values(), config.schema)
+    captures = triggers.desired(catalog.asked(connection, config).values(), config.schema)
     return triggers.plan(captures, inventory.installed(connection, config.schema), config.schema)
 
 

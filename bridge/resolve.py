@@ -111,6 +111,7 @@ class _Join:
     def table(self) -> Table:
         """The table without its parent, for which all tables have to be known."""
         key = self._key()
+        sent = self._columns(key) if self.entry.served else ()
         templates = self._templates(key)
         fields = dict.fromkeys(name for template in templates for name in template.columns)
         routing = [name for name in fields if name not in {column.name for column in key}]
@@ -120,7 +121,7 @@ class _Join:
             relation=self.relation.name,
             oid=self.relation.oid,
             key=key,
-            columns=self._columns(key) if self.entry.served else (),
+            columns=sent,
             templates=templates,
             routing=tuple(filter(None, map(self.relation.column, routing))),
             debounce=self.entry.debounce,
@@ -131,6 +132,7 @@ class _Join:
             operations=frozenset(self.entry.operations),
             changed=self._changed(),
             trigger=self.entry.trigger,
+            sent=sent if self.entry.exclude else None,
         )
 
     def related(self, tables: Mapping[str, Table]) -> Table:

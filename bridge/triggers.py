@@ -4,9 +4,6 @@ Pure. `desired` names what should be there, `inventory.installed` says what is, 
 `plan` is the difference, as steps of one transaction each. What is ours is known by
 two things together, never by one: a trigger whose name begins with `rowcast_` and
 whose function lives in the bridge's schema. Nothing else is touched.
-
-Names are a prefix and a hash: PostgreSQL cuts names at 63 bytes without a word, and
-two that are cut to the same one would overwrite each other.
 """
 
 from __future__ import annotations
@@ -14,24 +11,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from psycopg import sql
 
-from bridge import ddl
+from bridge import ddl, records
+from bridge.capture import body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from bridge.tables import Table
 
-# pg_trigger.tgtype of an AFTER … FOR EACH STATEMENT trigger, and its transition tables.
-_SHAPES = {
+_Shapes: TypeAlias = "dict[str, tuple[int, str | None, str | None]]"
+
+# pg_trigger.tgtype of an AFTER trigger, and its transition tables.
+_STATEMENT: _Shapes = {
     "insert": (4, None, "new_rows"),
     "update": (16, "old_rows", "new_rows"),
     "delete": (8, "old_rows", None),
     "truncate": (32, None, None),
 }
+_ROW: _Shapes = {
+    "insert": (5, None, None),
+    "update": (17, None, None),
+    "delete": (9, None, None),
+    "truncate": (32, None, None),
+}
+_SHAPES = {"statement": _STATEMENT, "row": _ROW}
 
 WRITERS_WAIT = "SHARE ROW EXCLUSIVE"
 """The lock of CREATE and ENABLE TRIGGER: readers go on, writers wait."""
@@ -42,7 +49,8 @@ ALL_WAIT = "ACCESS EXCLUSIVE"
 
 @dataclass(frozen=True, slots=True)
 class InstalledTrigger:
-    """A trigger of ours as the catalog has it. `enabled` is `pg_trigger.tgenabled`.
+    """A trigger of ours as the catalog has it. `enabled` is `pg_trigger.tgenabled`, or that
+    of its copy on a partition where the two differ.
 
     `shape` is (tgtype, old transition table, new one), or None where the trigger has
     conditions, columns or arguments, which ours never have.
@@ -87,6 +95,7 @@ class Capture:
     function: str
     triggers: Mapping[str, str]
     comment: str
+    digest: str
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -139,20 +148,32 @@ def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan
 
 
 def _capture(table: Table, schema: str) -> Capture:
-    suffix = sha256(f"{schema}\0{table.name}".encode()).hexdigest()[:12]
-    names = {event: f"rowcast_{event}_{suffix}" for event in _SHAPES}
-    digest = _digest(ddl.body(table, schema), _settings(table))
-    comment = f"rowcast: {table.name} sha256:{digest}"
-    return Capture(table, schema, f"capture_{suffix}", names, comment)
+    suffix = records.suffix(table, schema)
+    names = {event: f"rowcast_{event}_{suffix}" for event in _events(table)}
+    digest = _digest(body(table, schema), _settings(table))
+    return Capture(
+        table,
+        schema,
+        records.function(table, schema),
+        names,
+        records.comment(table, digest),
+        digest,
+    )
+
+
+def _events(table: Table) -> Iterator[str]:
+    yield from (event for event in _STATEMENT if event in table.operations)
+    if "delete" in table.operations:
+        yield "truncate"
 
 
 def _settings(table: Table) -> frozenset[tuple[str, str]]:
     return frozenset({("search_path", "pg_catalog, pg_temp"), *ddl.settings(table)})
 
 
-def _digest(body: str, settings: Iterable[tuple[str, str]]) -> str:
+def _digest(text: str, settings: Iterable[tuple[str, str]]) -> str:
     """Of what a function does. White space does not count: migration files are re-indented."""
-    words = " ".join(body.split())
+    words = " ".join(text.split())
     return sha256(repr((words, sorted(settings))).encode()).hexdigest()
 
 
@@ -183,6 +204,8 @@ def _bring(
 
 _MISSING, _CHANGED, _DISABLED = "missing", "not what the config asks for", "disabled"
 _LOCKS = {_MISSING: WRITERS_WAIT, _CHANGED: ALL_WAIT, _DISABLED: WRITERS_WAIT}
+_ENABLED = {"statement": "OA", "row": "A"}
+"""Values of tgenabled that do; what replication applies fires only A."""
 _SEVERITY = ("", WRITERS_WAIT, ALL_WAIT)
 
 
@@ -190,27 +213,27 @@ def _complaint(capture: Capture, function: InstalledFunction | None) -> str:
     if function is None:
         return _MISSING
     digest = _digest(function.body, function.settings)
-    same = function.comment == capture.comment and capture.comment.endswith(digest)
+    same = function.comment == capture.comment and capture.digest == digest
     return "" if same and not function.security_definer else _CHANGED
 
 
 def _difference(capture: Capture, event: str, found: InstalledTrigger | None) -> str:
     if found is None:
         return _MISSING
-    if found.shape != _SHAPES[event] or found.function != capture.function:
+    mode = capture.table.trigger
+    if found.shape != _SHAPES[mode][event] or found.function != capture.function:
         return _CHANGED
-    return "" if found.enabled in "OA" else _DISABLED
+    return "" if found.enabled in _ENABLED[mode] else _DISABLED
 
 
 def _mend(capture: Capture, event: str, complaint: str) -> Iterator[str]:
-    name, table = capture.triggers[event], capture.table.identifier
+    name, table = capture.triggers[event], capture.table
     if complaint == _DISABLED:
-        enable = sql.SQL("ALTER TABLE {} ENABLE TRIGGER {}").format(table, sql.Identifier(name))
-        yield enable.as_string(None)
+        yield ddl.enable(name, table)
         return
     if complaint == _CHANGED:
-        yield _drop(name, table)
-    yield ddl.trigger(name, event, table, capture.identifier)
+        yield _drop(name, table.identifier)
+    yield from ddl.trigger(name, event, table, capture.identifier)
 
 
 def _drop_triggers(stale: Iterable[InstalledTrigger]) -> Iterator[Step]:

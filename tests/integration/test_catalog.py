@@ -138,7 +138,7 @@ def test_what_is_installed(connection: Connection) -> None:
     assert (found.schema, found.epoch) == (True, False)
     assert len(found.triggers) == 4
     (function,) = found.functions
-    assert function.comment.startswith("rowcast: orders sha256:")
+    assert function.comment.startswith('rowcast: {"format": 2, "table": "orders", "sha256": "')
     assert function.settings == {("search_path", "pg_catalog, pg_temp")}
     assert inventory.installed(connection, "row_ast").triggers == ()
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bridge import ddl
+from bridge import capture, ddl
 from bridge.tables import SETTINGS, Column, Table
+from bridge.topics import Template
 from bridge.triggers import (
     ALL_WAIT,
     WRITERS_WAIT,
@@ -29,7 +30,8 @@ SHAPES = {
 
 
 def table(name: str = "orders", oid: int = 1, key: tuple[Column, ...] = (ID,)) -> Table:
-    return Table(name, "public", name, oid, key, ("id",), ())
+    whole = Template(name, (name,), ())
+    return Table(name, "public", name, oid, key, ("id",), (whole,))
 
 
 def installed(*captures: Capture) -> Installed:
@@ -43,7 +45,7 @@ def installed(*captures: Capture) -> Installed:
     )
     settings = frozenset({("search_path", "pg_catalog, pg_temp")})
     functions = tuple(
-        InstalledFunction(c.function, c.comment, ddl.body(c.table, c.schema), settings)
+        InstalledFunction(c.function, c.comment, capture.body(c.table, c.schema), settings)
         for c in captures
     )
     return Installed(schema=True, epoch=True, triggers=triggers, functions=functions)
@@ -144,4 +146,4 @@ def test_settings_only_for_types_whose_text_follows_the_session(
 
 
 def test_a_public_name_is_ascii_in_the_payload() -> None:
-    assert ddl.body(table('ün"i'), "rowcast").isascii()
+    assert capture.body(table('ün"i'), "rowcast").isascii()

@@ -1,0 +1,188 @@
+"""The body of a capture function: what it announces of which change.
+
+What it keeps to, because it runs inside the application's transactions:
+
+- It never fails the statement. Everything happens in one guarded block; an error
+  becomes a marker, "anything may have changed in this table", with its SQLSTATE.
+- It touches no object of the bridge and runs as whoever writes, with a search_path
+  of its own: a role without any right on our schema can write, and none gains one.
+- A payload stays below PostgreSQL's 8,000 bytes, counted in its final text.
+- Nothing in a payload is unique to its moment, so equal ones are sent once.
+- Its SQL is static and names only key and topic columns, what leads to a parent, and
+  what the config's `where` and `changed` name: plans are cached, and only a change to
+  one of those columns can make it fail.
+
+Two kinds of announcement: the table's own, relative to the rows that meet `where`, and
+that a parent has to be sent again, which looks at every row. The payload's format is
+described in `changes`, which reads it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from bridge import fragments, refresh
+from bridge.fragments import NEW, OLD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.fragments import Parts
+    from bridge.tables import Table
+
+_BODY = sql.SQL(
+    """
+#variable_conflict use_column
+-- Written by `rowcast migrate`, which will overwrite what is changed here.
+DECLARE
+    touched bigint;
+BEGIN
+    IF TG_OP = 'INSERT' THEN{insert}
+    ELSIF TG_OP = 'UPDATE' THEN{update}
+    ELSIF TG_OP = 'DELETE' THEN{delete}
+    ELSE{truncate}
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    BEGIN{fault}
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING 'rowcast: a change of % was not announced: %', TG_RELID::regclass, SQLERRM;
+    END;
+    RETURN NULL;
+END
+"""
+)
+
+# Rows that no longer meet the condition count as much as those that now do.
+_COUNT_MET = sql.SQL(
+    """
+        touched := greatest(
+            (SELECT count(*) FROM (SELECT FROM {olds} AS o LIMIT {most} + 1) AS c),
+            (SELECT count(*) FROM (SELECT FROM {news} AS n LIMIT {most} + 1) AS c));"""
+)
+
+# One row is what most statements touch, and half as dear by itself: no join, no window.
+# What that cannot say (a new key, no change, too long an entry) goes the general way.
+# An entry that is NULL has a NULL in its key, which no subscriber can ask for.
+_OWN = sql.SQL(
+    """{count}
+        IF touched = 1 THEN
+            PERFORM pg_notify({channel}, {head} || e.operation || '","k":[' || e.entry || ']}}')
+            FROM ({one}) AS e
+            WHERE octet_length(e.entry) <= {size};
+            IF FOUND THEN RETURN NULL; END IF;
+        END IF;
+        IF touched > {most} THEN{truncate}
+        ELSIF touched > 0 THEN
+            PERFORM pg_notify({channel}, CASE
+                WHEN bool_and(coalesce(octet_length(p.entry) <= {size}, false))
+                THEN {head} || p.operation || '","k":[' || string_agg(p.entry, ',') || ']}}'
+                ELSE {marker} || '}}' END)
+            FROM (
+                SELECT e.operation, e.entry, sum(octet_length(e.entry) + 1) OVER (
+                    PARTITION BY e.operation ROWS UNBOUNDED PRECEDING) / {page} AS page
+                FROM ({several}) AS e
+            ) AS p
+            GROUP BY p.operation, p.page;
+        END IF;"""
+)
+
+_OWN_ROW = sql.SQL(
+    """
+        PERFORM pg_notify({channel}, CASE WHEN octet_length(e.entry) <= {size}
+            THEN {head} || e.operation || '","k":[' || e.entry || ']}}'
+            ELSE {marker} || '}}' END)
+        FROM ({one}) AS e;"""
+)
+_OTHERWISE = sql.SQL("\n        IF NOT FOUND THEN{otherwise}\n        END IF;")
+
+_INSERTED = sql.SQL("SELECT 'i' AS operation, {new} AS entry FROM {news} AS n")
+_DELETED = sql.SQL("SELECT 'd' AS operation, {old} AS entry FROM {olds} AS o")
+_UPDATED = sql.SQL(
+    """
+                SELECT 'u' AS operation, {changed} AS entry FROM {olds} AS o, {news} AS n
+                WHERE {same} AND {differs}"""
+)
+_JOINED = sql.SQL(
+    """
+                    SELECT CASE WHEN {added} THEN 'i' WHEN {removed} THEN 'd' ELSE 'u' END
+                               AS operation,
+                           CASE WHEN {added} THEN {new} WHEN {removed} THEN {old} ELSE {changed} END
+                               AS entry
+                    FROM {olds} AS o FULL JOIN {news} AS n ON {same}
+                    WHERE {added} OR {removed} OR {differs}"""
+)
+_MOVED = sql.SQL(
+    """
+            SELECT 'd' AS operation, {old} AS entry FROM {olds} AS o
+            WHERE NOT EXISTS (SELECT FROM {news} AS n WHERE {same})
+            UNION ALL
+            SELECT 'i', {new} FROM {news} AS n
+            WHERE NOT EXISTS (SELECT FROM {olds} AS o WHERE {same})"""
+)
+
+
+def body(table: Table, channel: str) -> str:
+    """The text between the dollar quotes: what `pg_proc.prosrc` will hold."""
+    said = list(_announcements(table, channel))
+    events = ("insert", "update", "delete", "truncate", "fault")
+    branches = {event: sql.SQL("").join(parts[event] for parts in said) for event in events}
+    return _BODY.format(**branches).as_string(None)
+
+
+def _announcements(table: Table, channel: str) -> Iterator[Parts]:
+    """By event; the table's own comes last, for it may return."""
+    if table.parent:
+        yield refresh.announcement(table, table.parent, channel)
+    if table.served:
+        yield _own(table, channel)
+
+
+def _own(table: Table, channel: str) -> Parts:
+    voice, pieces = fragments.voice(table.name, channel), _pieces(table)
+    if table.trigger == "row":
+        return voice | {
+            "insert": _row(voice, pieces, _INSERTED),
+            "update": _row(voice, pieces, _UPDATED)
+            + _OTHERWISE.format(otherwise=_row(voice, pieces, _MOVED)),
+            "delete": _row(voice, pieces, _DELETED),
+        }
+    news, olds = (fragments.count(pieces[rows], voice) for rows in ("news", "olds"))
+    both = _COUNT_MET.format(**voice, **pieces) if table.where else news
+    return voice | {
+        "insert": _statement(voice, pieces, news, _INSERTED, _INSERTED),
+        "update": _statement(voice, pieces, both, _UPDATED, _JOINED),
+        "delete": _statement(voice, pieces, olds, _DELETED, _DELETED),
+    }
+
+
+def _row(voice: Parts, pieces: Parts, one: sql.SQL) -> sql.Composed:
+    return _OWN_ROW.format(**voice, one=one.format(**pieces))
+
+
+def _statement(
+    voice: Parts, pieces: Parts, count: sql.Composed, one: sql.SQL, several: sql.SQL
+) -> sql.Composed:
+    return _OWN.format(
+        **voice, count=count, one=one.format(**pieces), several=several.format(**pieces)
+    )
+
+
+def _pieces(table: Table) -> Parts:
+    """The pieces of SQL that depend on the table's columns."""
+    key = [column.text(NEW) for column in table.key]
+    routing = [column.text(OLD) for column in table.routing]
+    new = fragments.entry(key)
+    old = fragments.entry([column.text(OLD) for column in table.key], routing)
+    pieces: Parts = {"new": new, "old": old, "changed": _changed(table, new, old)}
+    return pieces | fragments.comparison(table) | fragments.met(table)
+
+
+def _changed(table: Table, new: sql.Composed, old: sql.Composed) -> sql.Composed:
+    """An updated row's entry: with its old topic columns if one of them is another now."""
+    if not table.routing:
+        return new
+    stays = fragments.same_text(table.routing)
+    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(stays, new, old)

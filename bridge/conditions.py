@@ -1,0 +1,59 @@
+"""Whether PostgreSQL takes the SQL that the config has in it. Reads only.
+
+The operator's text is tried where the trigger will have it: in a WHERE over the table's
+columns, in a session set as the trigger's is, with PostgreSQL's own things alone on its
+search_path.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from bridge.tables import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from psycopg import Connection
+
+    from bridge.config import Config
+    from bridge.errors import Problem
+    from bridge.tables import Table
+
+_SESSION = SETTINGS | {"search_path": "pg_catalog, pg_temp"}
+_TRY = sql.SQL("SELECT {} FROM {} AS t LIMIT 0")
+
+
+def problems(
+    connection: Connection[Any], config: Config, tables: Mapping[str, Table]
+) -> Iterator[Problem]:
+    """What is wrong with each table's `where`, and with what `through` leads to."""
+    for table in tables.values():
+        at = "tables", table.name
+        if table.where and (reason := _refusal(connection, table, ())):
+            message = f"{reason}; it is SQL about the row: qualify names with their schema"
+            yield config.problem(message, *at, "where")
+        elif table.parent and (reason := _refusal(connection, table, table.parent.texts("t"))):
+            message = f"{reason}; its columns must fit the key of {table.parent.table!r}"
+            yield config.problem(message, *at, "through")
+
+
+def _refusal(
+    connection: Connection[Any], table: Table, texts: tuple[sql.Composed, ...]
+) -> str | None:
+    """PostgreSQL's complaint; a missing right is not one, for it is another role's to write."""
+    statement = _TRY.format(sql.SQL(", ").join(texts), table.rows())
+    try:
+        with connection.transaction(force_rollback=True):
+            for name, value in _SESSION.items():
+                connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+            # Binary means the extended protocol, which takes one statement and no more.
+            connection.execute(statement, binary=True)
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
+        return error.diag.message_primary or str(error)
+    return None

@@ -1,0 +1,136 @@
+"""Pieces of the SQL of capture that follow from a table's columns.
+
+`o` and `n` are old and new rows. They come from transition tables, where a trigger
+fires for a statement, or from OLD and NEW, where it fires for a row; from there on the
+SQL is the same. An entry is what a payload says of one key: a JSON array of texts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
+
+    from bridge.tables import Column, Table
+
+    Parts: TypeAlias = dict[str, sql.Composable]
+
+PAYLOAD = 7_900
+"""Bytes of a payload, at most. PostgreSQL raises at 8,000."""
+
+ENTRY = 2_600
+"""Bytes of one key's entry; a longer one becomes a marker."""
+
+MANY = 1_000
+"""Keys that one statement may announce; more become a marker, which costs less for everybody."""
+
+# Types that have one text per value by `=`. Any other is compared by its text: 1.0 and
+# 1.00, or two spellings of a citext, are equal and yet name different keys here.
+_EQUAL_BY_TEXT = frozenset({"bool", "int2", "int4", "int8", "oid", "uuid"})
+
+OLD, NEW = "o", "n"
+
+_SOURCES = {
+    "statement": (sql.SQL("old_rows"), sql.SQL("new_rows")),
+    "row": (sql.SQL("(SELECT OLD.*)"), sql.SQL("(SELECT NEW.*)")),
+}
+
+_COUNT = sql.SQL(
+    """
+        PERFORM FROM {rows} AS r LIMIT {most} + 1;
+        GET DIAGNOSTICS touched = ROW_COUNT;"""
+)
+_MARK = sql.SQL("\n        PERFORM pg_notify({channel}, {marker} || '}}');")
+_FAULT = sql.SQL(
+    """\n        PERFORM pg_notify({channel}, {marker} || ',"e":"' || SQLSTATE || '"}}');"""
+)
+
+
+def voice(name: str, channel: str, most: int = MANY) -> Parts:
+    """What every notification about the table of this public name has in common.
+
+    `most` is how many rows of a statement are looked at; more, or an error, is a marker.
+    """
+    head = f'{{"t":{json.dumps(name)},"o":'  # ASCII, so it fits every server encoding
+    parts: Parts = {
+        "channel": sql.Literal(channel),
+        "head": sql.Literal(f'{head}"'),
+        "marker": sql.Literal(f'{head}"*"'),
+        "many": sql.Literal(MANY),
+        "most": sql.Literal(most),
+        "size": sql.Literal(ENTRY),
+        "page": sql.Literal(max(1, PAYLOAD - ENTRY - len(head) - 16)),
+    }
+    return parts | {"truncate": _MARK.format(**parts), "fault": _FAULT.format(**parts)}
+
+
+def sources(table: Table) -> Parts:
+    """Where all old and new rows come from."""
+    olds, news = _SOURCES[table.trigger]
+    return {"olds": olds, "news": news}
+
+
+def met(table: Table) -> Parts:
+    """Where those come from that meet the table's condition."""
+    return {name: table.rows(source) for name, source in sources(table).items()}
+
+
+def count(rows: sql.Composable, parts: Parts) -> sql.Composed:
+    """Sets `touched` to the number of rows, or to `most` + 1."""
+    return _COUNT.format(rows=rows, most=parts["most"])
+
+
+def comparison(table: Table) -> Parts:
+    """Whether an old and a new row are the same row, and whether it differs."""
+    if not table.key:
+        return {"differs": _differs(table)}
+    first = table.key[0].name
+    return {
+        "differs": _differs(table),
+        "same": sql.SQL(" AND ").join(map(_same_key, table.key)),
+        "added": sql.SQL("{} IS NULL").format(sql.Identifier(OLD, first)),
+        "removed": sql.SQL("{} IS NULL").format(sql.Identifier(NEW, first)),
+    }
+
+
+def entry(texts: Iterable[sql.Composable], nullable: Iterable[sql.Composable] = ()) -> sql.Composed:
+    """A JSON array of texts; NULL if one outside `nullable` is NULL, as `||` has it."""
+    parts = [sql.SQL("to_json({})::text").format(text) for text in texts]
+    parts += [sql.SQL("coalesce(to_json({})::text, 'null')").format(text) for text in nullable]
+    return sql.SQL("('[' || {} || ']')").format(sql.SQL(" || ',' || ").join(parts))
+
+
+def same_text(columns: Sequence[Column]) -> sql.Composed:
+    """Whether none of these columns has another text now."""
+    return sql.SQL(" AND ").join(
+        sql.SQL('({}) COLLATE "C" IS NOT DISTINCT FROM ({}) COLLATE "C"').format(
+            column.text(OLD), column.text(NEW)
+        )
+        for column in columns
+    )
+
+
+def _differs(table: Table) -> sql.Composable:
+    """`*<>` compares what is stored, for there are types without `=`, such as json."""
+    if table.changed is None:
+        return sql.SQL("o.* OPERATOR(pg_catalog.*<>) n.*")
+    led = table.parent.columns if table.parent else ()
+    named = (column.name for column in (*table.key, *table.routing, *led))
+    names = dict.fromkeys((*named, *table.changed))
+    old, new = (
+        sql.SQL(", ").join(sql.Identifier(alias, name) for name in names) for alias in (OLD, NEW)
+    )
+    # The cast keeps PostgreSQL from comparing column by column, each by its own operator.
+    return sql.SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(old, new)
+
+
+def _same_key(column: Column) -> sql.Composed:
+    if column.builtin and column.base in _EQUAL_BY_TEXT:
+        old, new = sql.Identifier(OLD, column.name), sql.Identifier(NEW, column.name)
+        return sql.SQL("{} = {}").format(old, new)
+    return sql.SQL('({}) COLLATE "C" = ({}) COLLATE "C"').format(column.text(OLD), column.text(NEW))

@@ -1,0 +1,70 @@
+"""What a migration notes down at each capture function, in its COMMENT: JSON, for later looks.
+
+It names the table and holds a digest of what the function does, the condition as it was
+written, and, where the config says `exclude`, the columns that were sent at that time. A
+column that came later was looked at by nobody, so it is not sent before the next one.
+
+Names are a hash: PostgreSQL cuts names at 63 bytes without a word, and two that are cut
+to the same one would overwrite each other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.tables import Table
+
+FORMAT = 2
+_OURS = "rowcast: "
+
+
+def suffix(table: Table, schema: str) -> str:
+    """What tells the table's objects from those of others, and of other bridges."""
+    return sha256(f"{schema}\0{table.name}".encode()).hexdigest()[:12]
+
+
+def function(table: Table, schema: str) -> str:
+    """The name of its capture function."""
+    return f"capture_{suffix(table, schema)}"
+
+
+def comment(table: Table, digest: str) -> str:
+    """What is written at the function."""
+    record: dict[str, Any] = {"format": FORMAT, "table": table.name, "sha256": digest}
+    record |= {"where": table.where} if table.where else {}
+    record |= {"sent": list(table.sent)} if table.sent is not None else {}
+    return _OURS + json.dumps(record, ensure_ascii=False)
+
+
+def frozen(
+    tables: Mapping[str, Table], comments: Mapping[str, str], schema: str
+) -> dict[str, Table]:
+    """The tables with the columns of the last migration; `comments` are those of functions."""
+    return {
+        name: _frozen(table, comments.get(function(table, schema)))
+        for name, table in tables.items()
+    }
+
+
+def _frozen(table: Table, written: str | None) -> Table:
+    if written is None:
+        return table
+    sent = _read(written).get("sent")
+    if table.sent is None or sent is None:
+        return replace(table, sent=sent and tuple(sent))
+    columns = tuple(name for name in table.columns if name in sent)
+    return replace(table, columns=columns, sent=tuple(sent))
+
+
+def _read(written: str) -> dict[str, Any]:
+    try:
+        found = json.loads(written.removeprefix(_OURS))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else {}
