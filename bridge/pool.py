@@ -43,7 +43,9 @@ def open_pool(config: Config) -> AsyncConnectionPool[psycopg.AsyncConnection[Any
 
 def _options() -> str:
     """Session settings as libpq wants them, where a blank would end a value."""
-    settings = {**SETTINGS, "statement_timeout": str(STATEMENT_TIMEOUT)}
+    # Of a table without statistics PostgreSQL expects so many rows that it compiles a
+    # read of one key, which then takes some hundred milliseconds.
+    settings = {**SETTINGS, "jit": "off", "statement_timeout": str(STATEMENT_TIMEOUT)}
     return " ".join(f"-c {name}={value.replace(' ', '')}" for name, value in settings.items())
 
 
