@@ -19,12 +19,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg_pool import PoolTimeout
 
 from bridge import catalog, pool
 from bridge.backoff import Backoff
-from bridge.changes import Change, Gap, Lost, Operation
-from bridge.errors import DatabaseError
+from bridge.changes import Change, Gap, Lost
+from bridge.delivery import Delivery, reason
 from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
 from bridge.health import Health
@@ -35,27 +34,16 @@ from bridge.metrics import Metrics
 from bridge.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from bridge.changes import Dirty
     from bridge.config import Config
     from bridge.listener import Item
-    from bridge.routes import Request, Topic
     from bridge.tables import Table
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (psycopg.Error, PoolTimeout, DatabaseError, OSError)
-"""What a read may raise for reasons that pass: it is tried again."""
-
-RETRY = 0.5
-"""Seconds until a reload that failed is tried again."""
-
 STALLED = 10.0
 """Seconds without taking a byte after which a subscriber is closed."""
-
-TOPICS_PER_READ = {"single": 500, "other": 16}
-"""Snapshots read in one statement: topics of one row each, and topics of many."""
 
 PATIENCE = 5.0
 """Seconds beyond its debounce that a notification may be late before it counts as missed."""
@@ -75,10 +63,8 @@ class Bridge:
         self.hub = Hub(subscriptions=config.limits.subscriptions)
         self.gateway = Gateway(config, self.hub, self.health, self.metrics, self.instance)
         self._flows: dict[str, Flow] = {}
-        self._asked = asyncio.Event()
         self._stopping = asyncio.Event()
         self._counted = 0, 0
-        self.hub.on_request = self._asked.set
         self._observe()
 
     async def run(self, started: Callable[[str, int], None] = lambda _host, _port: None) -> None:
@@ -113,17 +99,20 @@ class Bridge:
         async with pool.open_pool(self.config) as connections:
             self._prepare = partial(pool.bump_epoch, connections, self.config.schema)
             limit = self.config.limits.snapshot_rows
-            self._loader = Loader(connections, self.config.schema, snapshot_rows=limit)
+            loader = Loader(connections, self.config.schema, snapshot_rows=limit)
+            delivery = Delivery(
+                self.hub, loader, self.health, self.metrics, self._take_in, self._table_gap
+            )
             self.health.clear("database")
             watch = Watch(self.config, tables, connections, self.health, self.metrics)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._capture(), name="capture")
                 tasks.create_task(watch.run(), name="watch")
                 for flow in self._flows.values():
-                    tasks.create_task(self._reload(flow), name=f"reload {flow.table.name}")
+                    tasks.create_task(delivery.reload(flow), name=f"reload {flow.table.name}")
                 for n in range(READERS):
-                    tasks.create_task(self._read_topics(), name=f"read topics {n}")
-                tasks.create_task(self._tend(), name="tend")
+                    tasks.create_task(delivery.read_topics(), name=f"read topics {n}")
+                tasks.create_task(self._tend(delivery), name="tend")
                 tasks.create_task(self._reconcile(), name="reconcile")
 
     # Getting to know the database.
@@ -134,8 +123,8 @@ class Bridge:
             try:
                 return await asyncio.to_thread(_resolve, self.config)
             except psycopg.Error as error:
-                self.health.fail("database", _reason(error))
-                log.warning("database unreachable", extra={"reason": _reason(error)})
+                self.health.fail("database", reason(error))
+                log.warning("database unreachable", extra={"reason": reason(error)})
             await asyncio.sleep(backoff.delay())
 
     # Changes in.
@@ -164,8 +153,7 @@ class Bridge:
             case Gap(None):
                 self._resume()
             case Gap(str() as table):
-                self.metrics.gaps.inc()
-                self._flows[table].gap(self._loop.time())
+                self._table_gap(table)
             case list():
                 self._take_in(item)
 
@@ -177,10 +165,13 @@ class Bridge:
             if not self._concerns(flow):
                 continue
             if flow.keys.add(change, now) is not None:
-                self.metrics.gaps.inc()
-                flow.gap(now)
+                self._table_gap(change.table)
             flow.wake.set()
         self.metrics.changes.inc(len(changes))
+
+    def _table_gap(self, table: str) -> None:
+        self.metrics.gaps.inc()
+        self._flows[table].gap(self._loop.time())
 
     def _concerns(self, flow: Flow) -> bool:
         """Whether anybody follows this table, or one that its rows refresh."""
@@ -196,94 +187,12 @@ class Bridge:
         self.health.clear("listener")
         self.hub.resume()
 
-    # States out.
-
-    async def _reload(self, flow: Flow) -> None:
-        while True:
-            await flow.due(self._loop.time)
-            now = self._loop.time()
-            if flow.gaps.take(now):
-                flow.keys.clear()
-                self.hub.gap(flow.table.name)
-                if flow.relays is not None:
-                    self._flows[flow.relays].gap(now)
-            taken = flow.keys.take(now)
-            if flow.relays is not None and taken:
-                await self._relay(flow, taken)
-            if wanted := [d for d in taken if self.hub.routes.wants(flow.table.name, d)]:
-                await self._publish(flow, wanted)
-
-    async def _relay(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
-        """Rows that only know their parent's key by themselves: look it up, and refresh that."""
-        who = f"parents of {flow.table.name}"
-        try:
-            parents = await self._loader.parents(flow.table, [d.key for d in dirty])
-        except UNREADABLE as error:
-            self._failed(who, error)
-            flow.keys.restore(dirty, self._loop.time(), RETRY)
-            flow.wake.set()
-            return
-        self.health.clear(who)
-        parent = flow.relays or ""
-        self._take_in([Change(parent, key, Operation.UPDATE) for key in parents])
-
-    async def _publish(self, flow: Flow, dirty: list[Dirty]) -> None:
-        who = f"reload {flow.table.name}"
-        try:
-            states, poisoned = await self._loader.load(flow.table, [d.key for d in dirty])
-        except UNREADABLE as error:
-            self._failed(who, error)
-            flow.keys.restore(dirty, self._loop.time(), RETRY)
-            flow.wake.set()
-            return
-        self.health.clear(who)
-        self.metrics.reloads.inc()
-        if poisoned:
-            self.metrics.poisoned.inc(len(poisoned))
-            log.error("rows that PostgreSQL refuses to read", extra={"table": flow.table.name})
-            self.hub.poison(flow.table, poisoned)
-        self.hub.publish(flow.table, dirty, states)
-        self._measure(dirty)
-
-    async def _read_topics(self) -> None:
-        backoff = Backoff()
-        while True:
-            while (request := self.hub.requests(**TOPICS_PER_READ)) is None:
-                self._asked.clear()
-                await self._asked.wait()
-            if await self._read(request):
-                backoff.reset()
-            else:
-                await asyncio.sleep(backoff.delay())
-
-    async def _read(self, request: Request) -> bool:
-        topics: list[Topic] = list(request.topics)
-        who = f"snapshot {request.route.table.name}"
-        try:
-            answers = await self._loader.snapshots(
-                request.route.table, request.route.template, [topic.values for topic in topics]
-            )
-        except UNREADABLE as error:
-            self._failed(who, error)
-            self.hub.again(request)
-            return False
-        self.health.clear(who)
-        self.metrics.snapshots.inc()
-        answered = dict(zip(topics, answers, strict=True))
-        self.hub.deliver(request, answered, self._loop.time())
-        return True
-
-    def _failed(self, who: str, error: Exception) -> None:
-        self.metrics.load_errors.inc()
-        if who not in self.health.reasons:
-            log.warning("read failed", extra={"what": who, "reason": _reason(error)})
-        self.health.fail(who, f"{who}: {_reason(error)}")
-
     # Keeping watch.
 
-    async def _tend(self) -> None:
+    async def _tend(self, delivery: Delivery) -> None:
         while True:
             now = self._loop.time()
+            delivery.forgive(now)
             self.gateway.drop_stalled(now, STALLED)
             self.metrics.repairs.inc(self.hub.routes.missed(now, PATIENCE))
             await asyncio.sleep(1.0)
@@ -302,12 +211,6 @@ class Bridge:
         self.metrics.malformed.inc(malformed - self._counted[1])
         self._counted = notifications, malformed
 
-    def _measure(self, dirty: list[Dirty]) -> None:
-        now = self._loop.time()
-        for key in dirty:
-            self.metrics.latency.observe(now - key.since)
-        self.metrics.last_latency.set(now - dirty[-1].since)
-
     def _observe(self) -> None:
         self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
         self.metrics.topics.set_function(lambda: self.hub.topics)
@@ -318,10 +221,3 @@ class Bridge:
 def _resolve(config: Config) -> dict[str, Table]:
     with psycopg.connect(config.database, autocommit=True, connect_timeout=5) as connection:
         return catalog.resolved(connection, config)
-
-
-def _reason(error: Exception) -> str:
-    """An error in one line, without the connection string or the values it may quote."""
-    if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        return f"{error.diag.message_primary} ({error.sqlstate})"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

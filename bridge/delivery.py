@@ -1,0 +1,184 @@
+"""From what is dirty to what the hub is told: every read of the database for subscribers.
+
+A read that fails is tried again. Until then its keys stay dirty and its topics wait, but
+nobody who reads does: one table that cannot be read delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from bridge.changes import Change, Operation
+from bridge.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bridge.changes import Dirty, Key
+    from bridge.flow import Flow
+    from bridge.health import Health
+    from bridge.hub import Hub
+    from bridge.loader import Loader
+    from bridge.metrics import Metrics
+    from bridge.routes import Request
+
+log = logging.getLogger(__name__)
+
+Read = TypeVar("Read")
+
+UNREADABLE = (psycopg.Error, PoolTimeout, DatabaseError, OSError)
+"""What a read may raise for reasons that pass: it is tried again."""
+
+RETRY = 0.5
+"""Seconds until a read that failed is tried again."""
+
+FORGIVEN = 10.0
+"""Seconds after which a failure nobody needed to repeat is no reason against being ready."""
+
+TOPICS_PER_READ = {"single": 500, "other": 16}
+"""Snapshots read in one statement: topics of one row each, and topics of many."""
+
+
+class Delivery:
+    """Reads for one bridge. `take_in` is where changes go that a read brings to light."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        loader: Loader,
+        health: Health,
+        metrics: Metrics,
+        take_in: Callable[[list[Change]], None],
+        gap: Callable[[str], None],
+    ) -> None:
+        self._hub = hub
+        self._loader = loader
+        self._health = health
+        self._metrics = metrics
+        self._take_in = take_in
+        self._gap = gap
+        self._loop = asyncio.get_running_loop()
+        self._asked = asyncio.Event()
+        self._failing: dict[str, float] = {}
+        hub.on_request = self._asked.set
+
+    async def reload(self, flow: Flow) -> None:
+        """Read what is due of one table, for ever."""
+        while True:
+            await flow.due(self._loop.time)
+            if flow.gaps.take(self._loop.time()):
+                self._begin_anew(flow)
+            dirty = flow.keys.take(self._loop.time())
+            if flow.relays is not None and dirty:
+                await self._relay(flow, flow.relays, dirty)
+            if wanted := [key for key in dirty if self._hub.routes.wants(flow.table.name, key)]:
+                await self._publish(flow, wanted)
+
+    def _begin_anew(self, flow: Flow) -> None:
+        flow.keys.clear()
+        self._hub.gap(flow.table.name)
+        if flow.relays is not None:
+            self._gap(flow.relays)
+
+    async def _publish(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
+        read = await self._attempt(
+            f"reload {flow.table.name}", self._loader.load(flow.table, _keys(dirty))
+        )
+        if read is None:
+            self._restore(flow, dirty)
+            return
+        states, poisoned = read
+        self._metrics.reloads.inc()
+        if poisoned:
+            self._set_aside(flow, poisoned)
+        self._hub.publish(flow.table, dirty, states)
+        self._measure(dirty)
+
+    async def _relay(self, flow: Flow, parent: str, dirty: Sequence[Dirty]) -> None:
+        """Only a read tells which rows of the parent these rows belong to."""
+        read = await self._attempt(
+            f"parents of {flow.table.name}", self._loader.parents(flow.table, _keys(dirty))
+        )
+        if read is None:
+            self._restore(flow, dirty)
+            return
+        self._take_in([Change(parent, key, Operation.UPDATE) for key in read])
+
+    def _restore(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
+        flow.keys.restore(dirty, self._loop.time(), RETRY)
+        flow.wake.set()
+
+    def _set_aside(self, flow: Flow, keys: Sequence[Key]) -> None:
+        self._metrics.poisoned.inc(len(keys))
+        log.error("rows that PostgreSQL refuses to read", extra={"table": flow.table.name})
+        self._hub.poison(flow.table, keys)
+
+    async def read_topics(self) -> None:
+        """Read the topics that are owed a snapshot, for ever."""
+        while True:
+            while (request := self._hub.requests(**TOPICS_PER_READ)) is None:
+                self._asked.clear()
+                await self._asked.wait()
+            await self._read(request)
+
+    async def _read(self, request: Request) -> None:
+        table, topics = request.route.table, list(request.topics)
+        answers = await self._attempt(
+            f"snapshot {table.name}",
+            self._loader.snapshots(
+                table, request.route.template, [topic.values for topic in topics]
+            ),
+        )
+        if answers is None:
+            self._loop.call_later(RETRY, self._hub.again, request)
+            return
+        self._metrics.snapshots.inc()
+        answered = dict(zip(topics, answers, strict=True))
+        self._hub.deliver(request, answered, self._loop.time())
+
+    async def _attempt(self, what: str, read: Awaitable[Read]) -> Read | None:
+        """The read, or None if it failed for a reason that may pass."""
+        try:
+            result = await read
+        except UNREADABLE as error:
+            self._failed(what, reason(error))
+            return None
+        self._failing.pop(what, None)
+        self._health.clear(what)
+        return result
+
+    def _failed(self, what: str, why: str) -> None:
+        self._metrics.load_errors.inc()
+        if what not in self._failing:
+            log.warning("read failed", extra={"what": what, "reason": why})
+        self._failing[what] = self._loop.time()
+        self._health.fail(what, f"{what}: {why}")
+
+    def forgive(self, now: float) -> None:
+        """Forget failures of reads that nobody wants any more."""
+        for what, since in list(self._failing.items()):
+            if now - since > FORGIVEN:
+                del self._failing[what]
+                self._health.clear(what)
+
+    def _measure(self, dirty: Sequence[Dirty]) -> None:
+        now = self._loop.time()
+        for key in dirty:
+            self._metrics.latency.observe(now - key.since)
+        self._metrics.last_latency.set(now - dirty[-1].since)
+
+
+def _keys(dirty: Sequence[Dirty]) -> list[Key]:
+    return [key.key for key in dirty]
+
+
+def reason(error: Exception) -> str:
+    """An error in one line, without the connection string or the values it may quote."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return f"{error.diag.message_primary} ({error.sqlstate})"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
