@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bridge.tables import Table
 
 _SESSION = SETTINGS | {"search_path": "pg_catalog, pg_temp"}
+# A parameter where there are none is a breach of protocol.
+_ALSO = (psycopg.NotSupportedError, psycopg.errors.ProtocolViolation)
 _TRY = sql.SQL("SELECT {} FROM {} AS t LIMIT 0")
 
 
@@ -41,19 +43,34 @@ def problems(
             yield config.problem(message, *at, "through")
 
 
+def forbidden(connection: Connection[Any], table: Table) -> bool:
+    """Whether this session's role may not read what the condition names."""
+    try:
+        _attempt(connection, table, ())
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    except psycopg.Error:
+        return False
+    return False
+
+
 def _refusal(
     connection: Connection[Any], table: Table, texts: tuple[sql.Composed, ...]
 ) -> str | None:
     """PostgreSQL's complaint; a missing right is not one, for it is another role's to write."""
-    statement = _TRY.format(sql.SQL(", ").join(texts), table.rows())
     try:
-        with connection.transaction(force_rollback=True):
-            for name, value in _SESSION.items():
-                connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
-            # Binary means the extended protocol, which takes one statement and no more.
-            connection.execute(statement, binary=True)
+        _attempt(connection, table, texts)
     except psycopg.errors.InsufficientPrivilege:
         return None
-    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
+    except (psycopg.ProgrammingError, psycopg.DataError, *_ALSO) as error:
         return error.diag.message_primary or str(error)
     return None
+
+
+def _attempt(connection: Connection[Any], table: Table, texts: tuple[sql.Composed, ...]) -> None:
+    statement = _TRY.format(sql.SQL(", ").join(texts), table.rows())
+    with connection.transaction(force_rollback=True):
+        for name, value in _SESSION.items():
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+        # Binary means the extended protocol, which takes one statement and no more.
+        connection.execute(statement, binary=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from bridge import catalog, migrate
+from bridge import catalog, conditions, migrate
 from bridge.errors import CatalogError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.config import Config
-    from bridge.tables import Table
+    from bridge.tables import Name, Table
 
 QUEUE_WARNING = 0.01
 """Share of the NOTIFY queue in use from which somebody should look."""
@@ -109,26 +109,55 @@ def _heard(listener: psycopg.Connection[Any], nonce: str) -> Iterator[psycopg.No
 def _rights(
     config: Config, connection: psycopg.Connection[Any], tables: Mapping[str, Table]
 ) -> Iterator[Finding]:
-    rights = catalog.privileges(connection, [table.oid for table in tables.values()])
-    role = connection.info.user
     for table in tables.values():
-        may, place = rights[table.oid], f"{table.schema}.{table.relation}"
-        needed = {c.name for c in table.key + table.routing} | set(table.columns)
-        if not may.enters:
-            yield Finding(table.name, f"{role} may not enter schema {table.schema}; GRANT USAGE")
-        if missing := sorted(needed - set(may.columns)):
-            yield Finding(
-                table.name,
-                f"{role} may not read {', '.join(missing)} of {place};"
-                f" GRANT SELECT ON {place} TO {role}",
-            )
-        if may.filtered:
-            yield Finding(
-                table.name,
-                f"row security filters what {role} sees of {place}; subscribers get no more",
-                grave=False,
-            )
+        for place, columns in _read(table, tables).items():
+            yield from _right(connection, table, place, columns)
+        if table.where and conditions.forbidden(connection, table):
+            role = connection.info.user
+            yield Finding(table.name, f"{role} may not read what `where` names; GRANT SELECT on it")
     yield from _epoch(config, connection)
+
+
+def _read(table: Table, tables: Mapping[str, Table]) -> dict[Name, set[str]]:
+    """The columns that serving reads, by relation: none of a table that only refreshes others."""
+    place = table.schema, table.relation
+    fields = {column.name for column in table.key + table.routing}
+    parent, led = table.parent, any(_leads_to(other, table) for other in tables.values())
+    read: dict[Name, set[str]] = {place: fields} if table.served or led else {}
+    if led and parent:
+        read[place] |= {column.name for column in parent.columns}
+    if table.served:
+        keys = {column.name for column in table.key} if table.document else set()
+        read.setdefault(table.document or place, set()).update(table.columns, keys)
+    return read
+
+
+def _leads_to(child: Table, table: Table) -> bool:
+    return child.parent is not None and child.parent.table == table.name
+
+
+def _right(
+    connection: psycopg.Connection[Any], table: Table, place: Name, columns: set[str]
+) -> Iterator[Finding]:
+    relation = catalog.read(connection, [place])[place]
+    if relation is None:  # dropped a moment ago
+        return
+    may = catalog.privileges(connection, [relation.oid])[relation.oid]
+    role = connection.info.user
+    if not may.enters:
+        yield Finding(table.name, f"{role} may not enter schema {place[0]}; GRANT USAGE")
+    if missing := sorted(columns - set(may.columns)):
+        yield Finding(
+            table.name,
+            f"{role} may not read {', '.join(missing)} of {relation.shown};"
+            f" GRANT SELECT ON {relation.shown} TO {role}",
+        )
+    if may.filtered:
+        yield Finding(
+            table.name,
+            f"row security filters what {role} sees of {relation.shown}; subscribers get no more",
+            grave=False,
+        )
 
 
 def _epoch(config: Config, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
@@ -152,3 +181,23 @@ def _capture(
 ) -> Iterator[Finding]:
     for drift in migrate.drift(connection, config, tables):
         yield Finding(drift.table or config.schema, f"{drift.message}; run `rowcast migrate`")
+    for name, asked in catalog.asked(connection, config).items():
+        yield from _unsent(asked, tables[name])
+
+
+def _unsent(asked: Table, served: Table) -> Iterator[Finding]:
+    """Under `exclude`: what a migration would begin to send."""
+    if later := [column for column in asked.columns if column not in served.columns]:
+        yield Finding(
+            asked.name,
+            f"{', '.join(later)} was added later and is not sent; `rowcast migrate` would send"
+            " it, `exclude` would keep it",
+            grave=False,
+        )
+    if asked.sent is not None and served.sent is None:
+        yield Finding(
+            asked.name,
+            "a column that is added to the table would be sent at the next start; `rowcast"
+            " migrate` notes down which there are now",
+            grave=False,
+        )
