@@ -45,8 +45,17 @@ _ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 class Loader:
     """Reads states and snapshots for one bridge; `schema` is where its epoch lives."""
 
-    def __init__(self, pool: Any, schema: str, *, snapshot_rows: int = 10_000) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        schema: str,
+        *,
+        snapshot_rows: int = 10_000,
+        settings: sql.Composed | None = None,
+    ) -> None:
+        """`settings`, if given, are what every transaction has to begin with."""
         self._pool = pool
+        self._settings = settings
         self._limit = snapshot_rows
         self._statements = Statements(schema, snapshot_rows)
         self.reads = 0
@@ -115,6 +124,8 @@ class Loader:
         """
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(_ONE_MOMENT)
+            if self._settings is not None:
+                await connection.execute(self._settings)
             try:
                 statement = self._statements.keys(table, template)
                 found = await self._read(statement, _columns([value]), connection)
@@ -139,10 +150,19 @@ class Loader:
                 rows = await _fetch(within, statement, columns)
         else:
             async with self._pool.connection() as connection:
-                rows = await _fetch(connection, statement, columns)
+                rows = await self._fetch(connection, statement, columns)
         if expect and not rows:
             raise DatabaseError("the bridge's epoch is gone; run `rowcast migrate`")
         return rows
+
+    async def _fetch(
+        self, connection: Connection, statement: sql.Composed, columns: list[list[str]]
+    ) -> list[Any]:
+        if self._settings is None:
+            return await _fetch(connection, statement, columns)
+        async with connection.transaction():
+            await connection.execute(self._settings)
+            return await _fetch(connection, statement, columns)
 
     def _answers(
         self, template: Template, values: Sequence[tuple[str, ...]], rows: list[Any]

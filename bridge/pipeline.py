@@ -99,7 +99,12 @@ class Bridge:
         async with pool.open_pool(self.config) as connections:
             self._prepare = partial(pool.bump_epoch, connections, self.config.schema)
             limit = self.config.limits.snapshot_rows
-            loader = Loader(connections, self.config.schema, snapshot_rows=limit)
+            loader = Loader(
+                connections,
+                self.config.schema,
+                snapshot_rows=limit,
+                settings=pool.local_settings(self.config),
+            )
             delivery = Delivery(
                 self.hub, loader, self.health, self.metrics, self._take_in, self._table_gap
             )

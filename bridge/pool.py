@@ -24,29 +24,41 @@ _BUMP = """UPDATE {} SET epoch = greatest(epoch + 1,
            (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"""
 
 
+# Of a table without statistics PostgreSQL expects so many rows that it compiles a read of
+# one key, which then takes some hundred milliseconds.
+_SESSION = {**SETTINGS, "jit": "off", "statement_timeout": str(STATEMENT_TIMEOUT)}
+
+
 def open_pool(config: Config) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
     """Not open yet: use it as a context manager."""
     settings: dict[str, Any] = {
         "autocommit": True,
         "application_name": "rowcast",
         "connect_timeout": 5,
-        "options": _options(),
     }
-    if config.listen != config.database:
-        # A `listen` of its own says that `database` goes through a pooler, where what was
-        # prepared on one connection is not there on the next.
+    if local_settings(config):
         settings["prepare_threshold"] = None
+    else:
+        # As libpq wants them, where a blank would end a value.
+        given = (f"-c {name}={value.replace(' ', '')}" for name, value in _SESSION.items())
+        settings["options"] = " ".join(given)
     return AsyncConnectionPool(
         config.database, min_size=1, max_size=SIZE, timeout=5.0, open=False, kwargs=settings
     )
 
 
-def _options() -> str:
-    """Session settings as libpq wants them, where a blank would end a value."""
-    # Of a table without statistics PostgreSQL expects so many rows that it compiles a
-    # read of one key, which then takes some hundred milliseconds.
-    settings = {**SETTINGS, "jit": "off", "statement_timeout": str(STATEMENT_TIMEOUT)}
-    return " ".join(f"-c {name}={value.replace(' ', '')}" for name, value in settings.items())
+def local_settings(config: Config) -> sql.Composed | None:
+    """SQL that each reading transaction must begin with; None where sessions are our own.
+
+    A `listen` of its own says that `database` goes through a transaction pooler. There
+    what a session was told, or has prepared, is not there on the next transaction.
+    """
+    if config.listen == config.database:
+        return None
+    return sql.SQL("; ").join(
+        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in _SESSION.items()
+    )
 
 
 async def bump_epoch(pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]], schema: str) -> None:

@@ -8,11 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import shutil
 import socket
-import subprocess
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,15 +19,14 @@ from psycopg import sql
 
 from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, Operation
-from bridge.demo.account import account_for
 from bridge.errors import DatabaseError
 from bridge.listener import _LET_US_GO, Listener, Notifier
 from bridge.session import Session, Target
+from tests.support.poolers import PGBOUNCER, pooler
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-    from pathlib import Path
 
     from bridge.demo.postgres import Postgres
     from bridge.listener import Item
@@ -40,7 +36,6 @@ pytestmark = pytest.mark.timeout(60)
 
 CHANNEL = "Rowcast test"  # mixed case and a space: quoting matters
 NAME = "the listener"
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def listener(url: str, notifier: Notifier, **options: Any) -> Listener:
@@ -262,43 +257,11 @@ async def test_the_wrong_database_is_named(server: Server, database: str) -> Non
     assert f":{urlsplit(database).port}{urlsplit(database).path}" in lost.reason
 
 
-@contextmanager
-def pooler(url: str, directory: Path) -> Iterator[str]:
-    """pgbouncer in front of `url`, pooling transactions, as an unprivileged user."""
-    parts = urlsplit(url)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = directory / "pgbouncer.ini"
-    settings.write_text(
-        f"[databases]\n* = host={parts.hostname} port={parts.port} user={parts.username}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\n"
-    )
-    account = account_for(None)
-    process = subprocess.Popen(
-        [str(PGBOUNCER), str(settings)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        user=account and account.uid,
-        group=account and account.gid,
-        extra_groups=[] if account else None,
-    )
-    try:
-        yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 @pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
 async def test_a_transaction_pooler_is_named(
     database: str, notifier: Notifier, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    directory = tmp_path_factory.mktemp("pgbouncer")
-    for place in (directory, *directory.parents[:2]):
-        place.chmod(0o755)
-    with pooler(database, directory) as pooled:
+    with pooler(database, tmp_path_factory.mktemp("pgbouncer")) as pooled:
         async with running(listener(pooled, notifier, timeout=1.0)) as items:
             lost = await anext(items)
             while isinstance(lost, Lost) and "refused" in lost.reason:  # still starting

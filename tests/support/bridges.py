@@ -44,10 +44,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: Config, *, migrated: bool = True) -> AsyncIterator[Running]:
-    """Install the triggers, serve, and stop at the end."""
+async def running(config: Config, *, migrated: Config | bool = True) -> AsyncIterator[Running]:
+    """Install the triggers, by another config if one is given, serve, and stop at the end."""
     if migrated:
-        await asyncio.to_thread(migrate.apply, config, progress=lambda _line: None)
+        installed = config if migrated is True else migrated
+        await asyncio.to_thread(migrate.apply, installed, progress=lambda _line: None)
     running = Running(Bridge(config))
     serving = asyncio.create_task(running.bridge.run(running.started))
     try:

@@ -1,0 +1,50 @@
+"""A real transaction pooler between us and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from bridge.demo.account import account_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@contextmanager
+def pooler(url: str, directory: Path) -> Iterator[str]:
+    """pgbouncer in front of `url`, pooling transactions, as an unprivileged user."""
+    for place in (directory, *directory.parents[:2]):
+        place.chmod(0o755)
+    parts = urlsplit(url)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = directory / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n* = host={parts.hostname} port={parts.port} user={parts.username}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\n"
+    )
+    account = account_for(None)
+    process = subprocess.Popen(
+        [str(PGBOUNCER), str(settings)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        user=account and account.uid,
+        group=account and account.gid,
+        extra_groups=[] if account else None,
+    )
+    try:
+        yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
+    finally:
+        process.terminate()
+        process.wait(10)
