@@ -69,6 +69,9 @@ class Session:
 
     def __init__(self, url: str) -> None:
         self.connection = connect(url)
+        # A session that never ran PL/pgSQL takes any `SET plpgsql.…` from anybody; capture
+        # loads the language, as any other trigger would.
+        self.connection.execute("DO $$ BEGIN END $$")
         self._notices: list[str] = []
         self.connection.add_notice_handler(lambda notice: self._notices.append(_said(notice)))
 
