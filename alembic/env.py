@@ -19,7 +19,7 @@ from alembic.operations import ops
 from alembic.util import CommandError
 
 from bridge import config as config_file
-from bridge import migrate, schema
+from bridge import history, migrate, schema
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -53,16 +53,27 @@ def online(config: Config) -> None:
         creator=lambda: psycopg.connect(config.database, connect_timeout=10),
         poolclass=sa.NullPool,
     )
-    with migrate.alone(config, tell), engine.connect() as connection:
-        context.configure(connection=connection, on_version_apply=told, **options(config))
-        with context.begin_transaction():
-            prepare(config, connection.connection.driver_connection.execute)  # type: ignore[union-attr]
-            context.run_migrations()
-            heads = context.get_context().get_current_heads()
-        if command() == "upgrade" and heads == (context.get_head_revision(),):
-            migrate.install(config, tell)
+    with migrate.alone(config, tell):
+        heads = migrate.patiently("revisions", lambda: revise(config, engine), tell)
+        if command() == "upgrade" and heads == set(context.script.get_heads()):
+            migrate.install(config, tell, reviewed=history.reviewed(context.script))
         elif command() == "downgrade" and not heads:
             migrate.uninstall(config, tell)
+
+
+def revise(config: Config, engine: sa.Engine) -> set[str]:
+    """Runs the revisions, in one transaction; returns where the database is then."""
+    try:
+        with engine.connect() as connection:
+            context.configure(connection=connection, on_version_apply=told, **options(config))
+            with context.begin_transaction():
+                prepare(config, connection.connection.driver_connection.execute)  # type: ignore[union-attr]
+                context.run_migrations()
+                return set(context.get_context().get_current_heads())
+    except sa.exc.DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from None  # without SQLAlchemy's page of statement and parameters
 
 
 def offline(config: Config) -> None:
@@ -75,9 +86,10 @@ def offline(config: Config) -> None:
     with context.begin_transaction():
         prepare(config, lambda statement: write(f"{statement};"))
         context.run_migrations()
-    destination = context.get_revision_argument()
-    if command() == "upgrade" and destination == context.get_head_revision():
-        write(migrate.install_script(config))
+    destination: Any = context.get_revision_argument()
+    there = set(destination if isinstance(destination, tuple | list) else [destination])
+    if command() == "upgrade" and there == set(context.script.get_heads()):
+        write("" if history.reviewed(context.script) else migrate.install_script(config))
     elif command() == "downgrade" and destination is None:
         write(migrate.uninstall_script(config))
 
@@ -102,14 +114,15 @@ def proposal(config: Config) -> Any:
     def propose(
         _: MigrationContext, __: Iterable[str | None], directives: list[MigrationScript]
     ) -> None:
-        commanded = context.config.cmd_opts
-        if commanded is not None and not getattr(commanded, "autogenerate", True):
-            return
-        # Alembic takes :name for a parameter wherever it stands.
-        texts = [text.replace(":", r"\:") for text in migrate.statements(config)]
-        script = [ops.ExecuteSQLOp(text) for text in texts]
+        frozen = migrate.proposed(config)
+        context.config.attributes["frozen"] = frozen  # for script.py.mako
+        script = [ops.ExecuteSQLOp(text) for text in frozen["upgrade"]]
         directives[0].upgrade_ops = ops.UpgradeOps(ops=script)
         directives[0].downgrade_ops = ops.DowngradeOps(ops=[])
+        # `alembic check` looks at the first directive, so only a revision may have none.
+        if not script and getattr(context.config.cmd_opts, "autogenerate", False):
+            directives.clear()
+            tell("nothing to do: no revision written")
 
     return propose
 

@@ -61,6 +61,12 @@ def function(schema: str, name: str, table: Table, comment: str) -> tuple[str, s
     return create.as_string(None), describe.as_string(None)
 
 
+def drop(schema: str, name: str) -> str:
+    """DROP FUNCTION, which fails while a trigger uses it."""
+    statement = sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(schema, name))
+    return statement.as_string(None)
+
+
 def trigger(name: str, event: str, table: Table, function: sql.Identifier) -> Iterator[str]:
     """CREATE TRIGGER; `event` is one of insert, update, delete, truncate."""
     by_row = table.trigger == "row"

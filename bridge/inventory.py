@@ -30,7 +30,12 @@ SELECT t.tgrelid::int8, cs.nspname, c.relname, t.tgname, p.proname,
        CASE WHEN t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgattr::text = ''
             THEN ARRAY[t.tgtype::text, t.tgoldtable, t.tgnewtable] END,
        coalesce((SELECT min(k.tgenabled::text) FROM copies AS k
-                 WHERE k.original = t.oid AND k.tgenabled <> t.tgenabled), t.tgenabled::text)
+                 WHERE k.original = t.oid AND k.tgenabled <> t.tgenabled), t.tgenabled::text),
+       pg_catalog.array_remove(ARRAY[pg_catalog.pg_get_triggerdef(t.oid),
+           CASE WHEN t.tgenabled <> 'O' THEN
+               pg_catalog.format('ALTER TABLE %%I.%%I %%s TRIGGER %%I', cs.nspname, c.relname,
+                   CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA'
+                                    ELSE 'ENABLE ALWAYS' END, t.tgname) END], NULL)
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
@@ -43,7 +48,9 @@ ORDER BY cs.nspname, c.relname, t.tgname
 
 _FUNCTIONS = """
 SELECT p.proname, coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), ''), p.prosrc,
-       coalesce(p.proconfig, '{}'), p.prosecdef
+       coalesce(p.proconfig, '{}'), p.prosecdef, pg_catalog.pg_get_functiondef(p.oid),
+       pg_catalog.format('COMMENT ON FUNCTION %%I.%%I() IS %%L', s.nspname, p.proname,
+           pg_catalog.obj_description(p.oid, 'pg_proc'))
 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
 WHERE s.nspname = %s AND p.proname LIKE 'capture\\_%%' AND p.pronargs = 0
 ORDER BY p.proname
@@ -53,8 +60,11 @@ ORDER BY p.proname
 def installed(connection: Connection[Any], schema: str) -> Installed:
     """What is installed by a bridge whose own schema is `schema`."""
     own, epoch = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, False)
-    triggers = connection.execute(_TRIGGERS, (schema,)).fetchall()
-    functions = connection.execute(_FUNCTIONS, (schema,)).fetchall()
+    with connection.transaction(force_rollback=True):
+        # Definitions name everything in full where nothing is on the search path.
+        connection.execute("SET LOCAL search_path = ''")
+        triggers = connection.execute(_TRIGGERS, (schema,)).fetchall()
+        functions = connection.execute(_FUNCTIONS, (schema,)).fetchall()
     return Installed(
         own,
         epoch,
@@ -64,14 +74,16 @@ def installed(connection: Connection[Any], schema: str) -> Installed:
 
 
 def _trigger(*row: Any) -> InstalledTrigger:
-    table, schema, relation, name, function, shape, enabled = row
+    table, schema, relation, name, function, shape, enabled, definition = row
     known = shape and (int(shape[0]), shape[1], shape[2])
-    return InstalledTrigger(table, schema, relation, name, function, known, enabled)
+    return InstalledTrigger(
+        table, schema, relation, name, function, known, enabled, tuple(definition)
+    )
 
 
 def _function(
-    name: str, comment: str, body: str, settings: list[str], definer: bool
+    name: str, comment: str, body: str, settings: list[str], definer: bool, *definition: str
 ) -> InstalledFunction:
     pairs = (setting.partition("=") for setting in settings)
     known = frozenset((setting, value) for setting, _, value in pairs)
-    return InstalledFunction(name, comment, body, known, definer)
+    return InstalledFunction(name, comment, body, known, definer, definition)

@@ -20,28 +20,28 @@ import time
 from contextlib import contextmanager
 from hashlib import sha256
 from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import psycopg
-from psycopg import sql
 
-from bridge import catalog, inventory, schema, triggers
+from bridge import catalog, history, inventory, schema, triggers
 from bridge.backoff import Backoff
 from bridge.errors import DatabaseError
 from bridge.triggers import Plan, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import LiteralString, TypeAlias
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import LiteralString
 
-    from alembic.config import Config as AlembicConfig
+    from alembic.script import Script, ScriptDirectory
     from psycopg import Connection
 
     from bridge.config import Config
+    from bridge.history import Progress
     from bridge.tables import Table
 
-    Progress: TypeAlias = Callable[[str], None]
+T = TypeVar("T")
 
 TRIES = 30
 """Attempts at one table's locks, each of half a second at most, before giving up."""
@@ -66,23 +66,29 @@ def drift(connection: Connection[Any], config: Config, tables: Mapping[str, Tabl
     return [Drift(step.table, step.finding) for step in steps]
 
 
-def plan(config: Config) -> Plan:
+def plan(config: Config, versions: Path | None = None) -> Plan:
     """What `apply` would do now. Raises `CatalogError`, `DatabaseError`."""
+    found = history.directory(history.alembic_config(config, versions=versions))
     with _connect(config) as connection:
-        return Plan((*_pending(config, connection), *_capture(config, connection)))
+        waiting = history.pending(found, history.current(config, connection))
+        steps: Iterable[Step] = _capture(config, connection)
+    if history.reviewed(found):
+        # What is left after revisions that have not run, only their run can tell.
+        steps = () if not all(map(history.own, waiting)) else map(_unreviewed, steps)
+    return Plan((*(_revision_step(config.schema, revision) for revision in waiting), *steps))
 
 
-def apply(config: Config, *, progress: Progress) -> None:
+def apply(config: Config, *, progress: Progress, versions: Path | None = None) -> None:
     """Runs what `plan` says, telling each step. Raises `CatalogError`, `DatabaseError`."""
     from alembic import command
 
     with _connect(config) as connection:
-        catalog.resolved(connection, config)  # before anything is changed
+        catalog.asked(connection, config)  # before anything is changed
     with _explained("migrate"):
-        command.upgrade(alembic_config(config, progress), "head")
+        command.upgrade(history.alembic_config(config, progress, versions=versions), "heads")
 
 
-def remove(config: Config, *, progress: Progress) -> None:
+def remove(config: Config, *, progress: Progress, versions: Path | None = None) -> None:
     """Takes triggers, functions and the bridge's own objects out again."""
     from alembic import command
 
@@ -91,34 +97,21 @@ def remove(config: Config, *, progress: Progress) -> None:
             progress("nothing to remove")
             return
     with _explained("migrate --remove"):
-        command.downgrade(alembic_config(config, progress), "base")
+        command.downgrade(history.alembic_config(config, progress, versions=versions), "base")
 
 
-def script(config: Config) -> str:
+def script(config: Config, versions: Path | None = None) -> str:
     """What `apply` would run now, as SQL for psql."""
     from alembic import command
 
     with _connect(config) as connection:
-        current = _revision(config, connection)
-        if not (_pending(config, connection) or _capture(config, connection)):
-            return "-- Nothing to do.\n"
+        current = history.current(config, connection)
+    if not plan(config, versions):
+        return "-- Nothing to do.\n"
     output = StringIO()
-    alembic = alembic_config(config, lambda _: None, output)
-    command.upgrade(alembic, f"{current}:head" if current else "head", sql=True)
+    alembic = history.alembic_config(config, output=output, versions=versions)
+    command.upgrade(alembic, f"{current[0]}:heads" if current else "heads", sql=True)
     return output.getvalue()
-
-
-def alembic_config(
-    config: Config, progress: Progress, output: StringIO | None = None
-) -> AlembicConfig:
-    """Alembic's configuration for this config; its scripts are found in checkout and wheel."""
-    from alembic.config import Config as AlembicConfig
-
-    alembic = AlembicConfig(output_buffer=output) if output else AlembicConfig()
-    alembic.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
-    alembic.set_main_option("path_separator", "os")
-    alembic.attributes.update(config=config, progress=progress)
-    return alembic
 
 
 # What alembic/env.py calls.
@@ -136,11 +129,15 @@ def alone(config: Config, progress: Progress) -> Iterator[None]:
         yield
 
 
-def install(config: Config, progress: Progress) -> None:
-    """Brings the triggers to what the config says."""
+def install(config: Config, progress: Progress, *, reviewed: bool = False) -> None:
+    """Brings the triggers to what the config says, or, where reviewed revisions do that, tells
+    what they have left out."""
     with _connect(config) as connection:
         steps = _capture(config, connection)
-        _run(connection, steps, progress)
+        for step in map(_unreviewed, steps) if reviewed else ():
+            progress(f"{step.table}: {step.finding}: {step.summary}")
+        if not reviewed:
+            _run(connection, steps, progress)
         if not steps:
             progress(f"nothing to do: {len(config.tables)} tables are captured")
 
@@ -166,10 +163,34 @@ def uninstall_script(config: Config) -> str:
         return f"{_script(_removal(config, connection))}\n{schema.drop(config.schema)};\n"
 
 
-def statements(config: Config) -> list[str]:
-    """What `install` would run now, one by one, for a revision."""
+def proposed(config: Config) -> dict[str, list[str]]:
+    """What `install` would run now and how to take it back, one by one, for a revision."""
     with _connect(config) as connection:
-        return [text for step in _capture(config, connection) for text in step.statements]
+        steps = _capture(config, connection)
+    upgrade = [text for step in steps for text in step.statements]
+    return {"upgrade": upgrade, "downgrade": list(steps.undo)}
+
+
+def frozen(config: Config, found: ScriptDirectory) -> tuple[dict[str, list[str]], list[Script]]:
+    """The same, and the operator's revisions that have not run."""
+    with _connect(config) as connection:
+        waiting = history.pending(found, history.current(config, connection))
+    return proposed(config), [revision for revision in waiting if not history.own(revision)]
+
+
+def patiently(what: str, attempt: Callable[[], T], progress: Progress) -> T:
+    """Runs `attempt`, a transaction, again and again while others hold what it locks."""
+    backoff = Backoff(first=0.1, cap=2.0)
+    for n in range(1, TRIES + 1):
+        try:
+            return attempt()
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            progress(f"{what}: in use, tried {n} of {TRIES} times")
+        time.sleep(backoff.delay())
+    raise DatabaseError(
+        f"{what}: other transactions kept the table locked;"
+        " run it again when they are done, what was installed so far stays"
+    )
 
 
 def _script(steps: Plan) -> str:
@@ -187,29 +208,14 @@ def _capture(config: Config, connection: Connection[Any]) -> Plan:
     return triggers.plan(captures, inventory.installed(connection, config.schema), config.schema)
 
 
-def _pending(config: Config, connection: Connection[Any]) -> list[Step]:
-    """Revisions that have not run. Their SQL is Alembic's to run, so none is given here."""
-    from alembic.script import ScriptDirectory
-
-    scripts = ScriptDirectory.from_config(alembic_config(config, lambda _: None))
-    current = _revision(config, connection) or "base"
-    pending = reversed(list(scripts.iterate_revisions("head", current)))
-    return [_revision_step(config.schema, script.revision, script.doc) for script in pending]
+def _unreviewed(step: Step) -> Step:
+    remedy = "in no revision; `rowcast revision` writes one"
+    return Step(step.table, step.finding, remedy, ())
 
 
-def _revision_step(place: str, revision: str, doc: str) -> Step:
-    finding = f"revision {revision} has not run"
-    return Step(place, finding, f"run revision {revision}: {doc}", ())
-
-
-def _revision(config: Config, connection: Connection[Any]) -> str | None:
-    """The revision that the database is at."""
-    table = schema.version_table(config.schema)
-    exists = "SELECT to_regclass(%s) IS NOT NULL"
-    if connection.execute(exists, (table.as_string(connection),)).fetchone() != (True,):
-        return None
-    row = connection.execute(sql.SQL("SELECT version_num FROM {}").format(table)).fetchone()
-    return row and str(row[0])
+def _revision_step(place: str, script: Script) -> Step:
+    finding = f"revision {script.revision} has not run"
+    return Step(place, finding, f"run revision {script.revision}: {script.doc}", ())
 
 
 def _run(connection: Connection[Any], steps: Plan, progress: Progress) -> None:
@@ -219,21 +225,11 @@ def _run(connection: Connection[Any], steps: Plan, progress: Progress) -> None:
 
 
 def _persist(connection: Connection[Any], step: Step, progress: Progress) -> None:
-    """Runs one step, again and again while others hold the table."""
-    backoff = Backoff(first=0.1, cap=2.0)
-    for attempt in range(1, TRIES + 1):
-        try:
-            return _attempt(connection, step)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            progress(f"{step.table}: in use, tried {attempt} of {TRIES} times")
-        except psycopg.errors.InsufficientPrivilege as error:
-            reason = str(error).strip()
-            raise DatabaseError(f"{step.table}: {reason}; migrate as the table's owner") from None
-        time.sleep(backoff.delay())
-    raise DatabaseError(
-        f"{step.table}: other transactions kept the table locked;"
-        " run it again when they are done, what was installed so far stays"
-    )
+    try:
+        patiently(step.table, lambda: _attempt(connection, step), progress)
+    except psycopg.errors.InsufficientPrivilege as error:
+        reason = str(error).strip()
+        raise DatabaseError(f"{step.table}: {reason}; migrate as the table's owner") from None
 
 
 def _attempt(connection: Connection[Any], step: Step) -> None:
@@ -261,9 +257,3 @@ def _explained(what: str) -> Iterator[None]:
     except psycopg.Error as error:
         reason = error.diag.message_primary or str(error).strip()
         raise DatabaseError(f"cannot {what}: {reason}") from None
-
-
-def _scripts() -> Path:
-    """`migrations` inside an installed package, `alembic` at the top of a checkout."""
-    packaged = Path(__file__).with_name("migrations")
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "alembic"

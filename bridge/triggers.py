@@ -53,7 +53,8 @@ class InstalledTrigger:
     of its copy on a partition where the two differ.
 
     `shape` is (tgtype, old transition table, new one), or None where the trigger has
-    conditions, columns or arguments, which ours never have.
+    conditions, columns or arguments, which ours never have. `definition` is the SQL that
+    makes it as it is.
     """
 
     table: int
@@ -63,17 +64,19 @@ class InstalledTrigger:
     function: str
     shape: tuple[int, str | None, str | None] | None
     enabled: str = "O"
+    definition: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledFunction:
-    """A capture function as the catalog has it."""
+    """A capture function as the catalog has it; `definition` is the SQL that makes it so."""
 
     name: str
     comment: str
     body: str
     settings: frozenset[tuple[str, str]]
     security_definer: bool = False
+    definition: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class Step:
     """Statements to run in one transaction. `lock` is the table lock they take, or empty.
 
     `table` is for people: the public name, or the catalog's where none is left;
-    `finding` says what is wrong now, `summary` what the step does about it.
+    `finding` says what is wrong now, `summary` what the step does about it. `undo` are
+    the statements that bring back what was there before.
     """
 
     table: str
@@ -115,6 +119,7 @@ class Step:
     summary: str
     statements: tuple[str, ...]
     lock: str = ""
+    undo: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,11 @@ class Plan:
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
+
+    @property
+    def undo(self) -> tuple[str, ...]:
+        """Statements that take all of it back, the last step first."""
+        return tuple(statement for step in reversed(self.steps) for statement in step.undo)
 
 
 def desired(tables: Iterable[Table], schema: str) -> tuple[Capture, ...]:
@@ -143,7 +153,8 @@ def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan
     steps = [_bring(capture, functions.get(capture.function), triggers) for capture in captures]
     kept = {(c.table.oid, name) for c in captures for name in c.triggers.values()}
     stale = [trigger for place, trigger in triggers.items() if place not in kept]
-    unused = functions.keys() - {capture.function for capture in captures}
+    used = {capture.function for capture in captures}
+    unused = [function for name, function in sorted(functions.items()) if name not in used]
     return Plan((*filter(None, steps), *_drop_triggers(stale), *_drop_functions(schema, unused)))
 
 
@@ -186,20 +197,24 @@ def _bring(
     table = capture.table
     wrong: dict[str, list[str]] = {}
     statements: list[str] = []
+    undo: list[str] = []
     lock = ""
     if complaint := _complaint(capture, function):
         wrong[complaint] = ["function"]
         statements += ddl.function(capture.schema, capture.function, table, capture.comment)
+        undo += function.definition if function else [ddl.drop(capture.schema, capture.function)]
     for event, name in capture.triggers.items():
-        if complaint := _difference(capture, event, triggers.get((table.oid, name))):
+        found = triggers.get((table.oid, name))
+        if complaint := _difference(capture, event, found):
             wrong.setdefault(complaint, []).append(f"{event} trigger")
             statements += _mend(capture, event, complaint)
+            undo = [_drop(name, table.identifier), *(found.definition if found else ()), *undo]
             lock = max(lock, _LOCKS[complaint], key=_SEVERITY.index)
     if not wrong:
         return None
     finding = "; ".join(f"{', '.join(parts)} {complaint}" for complaint, parts in wrong.items())
     summary = "set up triggers" if lock else "replace the trigger function"
-    return Step(table.name, finding, summary, tuple(statements), lock)
+    return Step(table.name, finding, summary, tuple(statements), lock, tuple(undo))
 
 
 _MISSING, _CHANGED, _DISABLED = "missing", "not what the config asks for", "disabled"
@@ -239,17 +254,20 @@ def _mend(capture: Capture, event: str, complaint: str) -> Iterator[str]:
 def _drop_triggers(stale: Iterable[InstalledTrigger]) -> Iterator[Step]:
     ordered = sorted(stale, key=lambda trigger: (trigger.schema, trigger.relation, trigger.name))
     for (schema, relation), group in groupby(ordered, lambda t: (t.schema, t.relation)):
+        found = list(group)
         table = sql.Identifier(schema, relation)
-        statements = tuple(_drop(trigger.name, table) for trigger in group)
+        statements = tuple(_drop(trigger.name, table) for trigger in found)
+        undo = tuple(text for trigger in found for text in trigger.definition)
         finding = "has triggers that the config does not ask for"
-        yield Step(f"{schema}.{relation}", finding, "drop triggers", statements, ALL_WAIT)
+        yield Step(f"{schema}.{relation}", finding, "drop triggers", statements, ALL_WAIT, undo)
 
 
-def _drop_functions(schema: str, unused: Iterable[str]) -> Iterator[Step]:
-    drop = sql.SQL("DROP FUNCTION IF EXISTS {}()")
-    for name in sorted(unused):
-        statement = drop.format(sql.Identifier(schema, name)).as_string(None)
-        yield Step(schema, f"function {name} is not used", f"drop function {name}", (statement,))
+def _drop_functions(schema: str, unused: Iterable[InstalledFunction]) -> Iterator[Step]:
+    for function in unused:
+        finding = f"function {function.name} is not used"
+        statements = (ddl.drop(schema, function.name),)
+        summary = f"drop function {function.name}"
+        yield Step(schema, finding, summary, statements, undo=function.definition)
 
 
 def _drop(name: str, table: sql.Identifier) -> str:

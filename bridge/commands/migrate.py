@@ -17,6 +17,7 @@ HELP = "create, replace and drop triggers until the database has what the config
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.config(parser)
+    options.versions(parser)
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--plan", action="store_true", help="show what would be done, and do nothing")
     ways.add_argument("--sql", action="store_true", help="print what would be done, for psql")
@@ -28,14 +29,14 @@ def run(args: argparse.Namespace) -> int:
 
     config = options.load(args)
     if args.plan:
-        steps = migrate.plan(config)
+        steps = migrate.plan(config, args.versions)
         print("\n".join(map(_line, steps)) or "nothing to do")
     elif args.sql:
-        sys.stdout.write(migrate.script(config))
+        sys.stdout.write(migrate.script(config, args.versions))
     elif args.remove:
-        migrate.remove(config, progress=_tell)
+        migrate.remove(config, progress=_tell, versions=args.versions)
     else:
-        migrate.apply(config, progress=_tell)
+        migrate.apply(config, progress=_tell, versions=args.versions)
     return 0
 
 

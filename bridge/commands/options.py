@@ -26,6 +26,15 @@ def config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def versions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--versions",
+        type=Path,
+        metavar="DIR",
+        help="reviewed revisions, beside the bridge's own (default: ./rowcast_versions, if there)",
+    )
+
+
 def load(args: argparse.Namespace) -> Config:
     """The config; raises ConfigError with everything that is wrong in it."""
     from bridge import config as module
