@@ -40,7 +40,17 @@ WHERE CASE WHEN wanted.schema IS NULL
 _RELATIONS = """
 SELECT c.oid::int8 AS oid, s.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner, c.relispartition AS is_partition,
-       c.relrowsecurity AS row_security
+       c.relrowsecurity AS row_security,
+       EXISTS (
+           WITH RECURSIVE below AS (
+               SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = c.oid
+               UNION
+               SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i
+               JOIN below ON i.inhparent = below.inhrelid
+           )
+           SELECT FROM below JOIN pg_catalog.pg_class AS f ON f.oid = below.inhrelid
+           WHERE f.relkind = 'f'
+       ) AS foreign_children
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
 WHERE c.oid = ANY(%s::oid[])
 """

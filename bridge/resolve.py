@@ -38,9 +38,11 @@ def resolve(
     keyed = needed(tuple(config.tables.values()))
     for entry in config.tables.values():
         relation = relations.get(entry.table)
+        at = ("tables", entry.name, "table")
         if complaint := _unwatchable(entry.table, relation, known):
-            at = ("tables", entry.name, "table")
             problems.append(config.problem(complaint, *at))
+        elif relation and relation.foreign_children and entry.trigger == "statement":
+            problems.append(config.problem(f"{relation.shown} {_MIXED}", *at))
         elif relation:
             document = relations.get(entry.document) if entry.document else relation
             joins.append(_Join(config, entry, relation, document, known, entry.name in keyed))
@@ -58,6 +60,12 @@ _REFUSED = {
     "m": "is a materialized view, whose refresh fires no trigger; watch the tables that it reads",
     "f": "is a foreign table, whose rows change elsewhere; run the bridge on that database",
 }
+
+
+_MIXED = (
+    "has a foreign table among its children, of whose rows PostgreSQL can tell no statement"
+    " trigger: writes would fail; use `trigger: row`"
+)
 
 
 def _unwatchable(
@@ -173,7 +181,8 @@ class _Join:
         if not self.relation.primary_key and self.keyed:
             remedy = "add one, or name unique, not-null columns in `key`"
             self._complain(
-                f"{self.relation.shown} has no primary key; {remedy}{self._candidates()}"
+                f"{self.relation.shown} has no primary key (a deferrable one does not count);"
+                f" {remedy}{self._candidates()}"
             )
         names = self.relation.primary_key or ()
         return tuple(filter(None, map(self.relation.column, names)))

@@ -112,6 +112,7 @@ class Relation:
     primary_key: tuple[str, ...] | None
     unique: tuple[tuple[str, ...], ...]
     foreign_keys: tuple[ForeignKey, ...]
+    foreign_children: bool = False
 
     @property
     def shown(self) -> str:

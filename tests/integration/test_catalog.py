@@ -165,3 +165,19 @@ def test_privileges(connection: Connection) -> None:
     assert (rights.owns, rights.reads, rights.columns) == (False, False, ("a",))
     assert (rights.enters, rights.filtered) == (True, True)
     assert (owner.owns, owner.reads, owner.filtered) == (True, True, False)
+
+
+FOREIGN_CHILD = """
+CREATE FOREIGN DATA WRAPPER nowhere;
+CREATE SERVER far FOREIGN DATA WRAPPER nowhere;
+CREATE TABLE t (id int PRIMARY KEY);
+CREATE TABLE near () INHERITS (t);
+CREATE FOREIGN TABLE away () INHERITS (near) SERVER far;
+"""
+
+
+def test_a_foreign_child_would_fail_writes_and_is_refused(connection: Connection) -> None:
+    connection.execute(FOREIGN_CHILD)
+    with pytest.raises(CatalogError, match=r"foreign table among its children.*`trigger: row`"):
+        catalog.resolved(connection, config(entry("t")))
+    assert catalog.resolved(connection, config(entry("t", trigger="row")))

@@ -95,7 +95,7 @@ def test_routing_is_the_topics_columns_outside_the_key() -> None:
         ("{}", {"kind": "f"}, "is a foreign table"),
         ("{}", {"is_partition": True}, "is a partition"),
         ("{}", {"schema": "pg_catalog"}, "is PostgreSQL's own"),
-        ("{}", {"primary_key": None, "unique": ()}, "has no primary key; add one, or name"),
+        ("{}", {"primary_key": None, "unique": ()}, "does not count); add one, or name"),
         (
             "{}",
             {"primary_key": None, "unique": (("customer", "id"),)},
