@@ -1,4 +1,5 @@
 # The bridge as an image: it needs a config (mount it, or set ROWCAST_CONFIG) and a database.
+# It serves on every address of its container, so the config has to say `auth: none`.
 #   docker build -t rowcast .
 #   docker run -p 8765:8765 -e DATABASE_URL -v "$PWD/config.yaml:/etc/rowcast/config.yaml:ro" rowcast
 
@@ -21,4 +22,4 @@ EXPOSE 8765
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD \
     ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8765/healthz', timeout=2)"]
 ENTRYPOINT ["rowcast"]
-CMD ["serve"]
+CMD ["serve", "--host", "0.0.0.0"]
