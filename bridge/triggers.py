@@ -111,7 +111,7 @@ class Step:
 
     `table` is for people: the public name, or the catalog's where none is left;
     `finding` says what is wrong now, `summary` what the step does about it. `undo` are
-    the statements that bring back what was there before.
+    the statements that bring back what was there before. `relation` is what is locked.
     """
 
     table: str
@@ -120,6 +120,7 @@ class Step:
     statements: tuple[str, ...]
     lock: str = ""
     undo: tuple[str, ...] = ()
+    relation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,8 @@ def _bring(
         return None
     finding = "; ".join(f"{', '.join(parts)} {complaint}" for complaint, parts in wrong.items())
     summary = "set up triggers" if lock else "replace the trigger function"
-    return Step(table.name, finding, summary, tuple(statements), lock, tuple(undo))
+    relation = f"{table.schema}.{table.relation}"
+    return Step(table.name, finding, summary, tuple(statements), lock, tuple(undo), relation)
 
 
 _MISSING, _CHANGED, _DISABLED = "missing", "not what the config asks for", "disabled"
@@ -259,7 +261,8 @@ def _drop_triggers(stale: Iterable[InstalledTrigger]) -> Iterator[Step]:
         statements = tuple(_drop(trigger.name, table) for trigger in found)
         undo = tuple(text for trigger in found for text in trigger.definition)
         finding = "has triggers that the config does not ask for"
-        yield Step(f"{schema}.{relation}", finding, "drop triggers", statements, ALL_WAIT, undo)
+        place = f"{schema}.{relation}"
+        yield Step(place, finding, "drop triggers", statements, ALL_WAIT, undo, place)
 
 
 def _drop_functions(schema: str, unused: Iterable[InstalledFunction]) -> Iterator[Step]:

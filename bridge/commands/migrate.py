@@ -9,6 +9,7 @@ from bridge.commands import options
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from bridge.triggers import Step
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     config = options.load(args)
     if args.plan:
         steps = migrate.plan(config, args.versions)
-        print("\n".join(map(_line, steps)) or "nothing to do")
+        print("\n".join(line for step in steps for line in _lines(step)) or "nothing to do")
     elif args.sql:
         sys.stdout.write(migrate.script(config, args.versions))
     elif args.remove:
@@ -40,9 +41,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _line(step: Step) -> str:
-    lock = f" [{step.lock} on the table]" if step.lock else ""
-    return f"{step.table}: {step.summary} ({step.finding}){lock}"
+_WAITS = {
+    "SHARE ROW EXCLUSIVE": "writers wait until it is done, readers do not",
+    "ACCESS EXCLUSIVE": "readers and writers wait until it is done",
+}
+
+
+def _lines(step: Step) -> Iterator[str]:
+    """For whoever runs the database: what, why, and who waits for it."""
+    yield f"{step.table}: {step.summary}"
+    yield f"    now    {step.finding}"
+    if step.lock:
+        yield f"    lock   {step.lock} on {step.relation}: {_WAITS[step.lock]}"
+    elif step.statements:
+        yield "    lock   none on any table: nobody waits"
 
 
 def _tell(line: str) -> None:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from bridge import catalog, inventory, migrate
+from bridge.cli import main
 from bridge.errors import DatabaseError
 from tests.support import connect
 from tests.support.capture import config, entry
@@ -163,3 +164,33 @@ def test_a_killed_process_leaves_nothing_that_stays(
     assert settled(connection, shop)
     migrate.remove(shop, progress=lambda _: None)
     assert fingerprint(connection) == before
+
+
+def test_the_plan_says_who_waits_for_what(
+    connection: Connection, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection.execute("CREATE TABLE orders (id int PRIMARY KEY, n int)")
+    path = tmp_path / "config.yaml"
+
+    def planned(entry: str) -> str:
+        path.write_text(f"database: {database}\ntables:\n  {entry}\n", encoding="utf-8")
+        assert main(["migrate", "--plan", "--config", str(path)]) == 0
+        return capsys.readouterr().out
+
+    assert planned("Bestellungen: {table: orders}") == (
+        "rowcast: run revision 0001: the epoch\n"
+        "    now    revision 0001 has not run\n"
+        "Bestellungen: set up triggers\n"
+        "    now    function, insert trigger, update trigger, delete trigger, truncate trigger"
+        " missing\n"
+        "    lock   SHARE ROW EXCLUSIVE on public.orders: writers wait until it is done,"
+        " readers do not\n"
+    )
+    assert main(["migrate", "--config", str(path)]) == 0
+    capsys.readouterr()
+    assert "lock   none on any table: nobody waits" in planned(
+        "Bestellungen: {table: orders, changed: [n]}"
+    )
+    assert "ACCESS EXCLUSIVE on public.orders: readers and writers wait" in planned(
+        "Bestellungen: {table: orders, operations: [insert]}"
+    )
