@@ -10,11 +10,16 @@ import json
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.changes import Effect
 from bridge.errors import ProtocolError
+from bridge.message import ChangeMessage as ChangeMessage
+from bridge.message import Message as Message
+from bridge.message import Page as Page
+from bridge.message import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bridge.changes import Effect
 
 PROTOCOL = 1
 
@@ -45,67 +50,8 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-class Message:
-    """One message as JSON text; its WebSocket frame is made once, when first asked for."""
-
-    __slots__ = ("_frame", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._frame: bytes | None = None
-
-    @property
-    def frame(self) -> bytes:
-        """The message as one final, unmasked text frame (RFC 6455, 5.2)."""
-        if self._frame is None:
-            # Half a surrogate pair, which a client may send as an escape, goes back as one.
-            payload = self.text.encode(errors="backslashreplace")
-            self._frame = _header(len(payload)) + payload
-        return self._frame
-
-
-class ChangeMessage(Message):
-    """A `change`; it can say a different `op` to a subscriber who missed the ones before."""
-
-    __slots__ = ("_others", "_parts", "effect", "version")
-
-    def __init__(self, parts: tuple[str, str], effect: Effect, version: str) -> None:
-        super().__init__(f'{parts[0]},"op":"{effect}",{parts[1]}')
-        self._parts = parts
-        self._others: dict[Effect, ChangeMessage] = {}
-        self.effect = effect
-        self.version = version
-
-    def after(self, unsent: ChangeMessage) -> ChangeMessage:
-        """This change as it reads to somebody who never got `unsent`."""
-        effect = _CONFLATED.get((unsent.effect, self.effect), self.effect)
-        if effect is self.effect:
-            return self
-        if effect not in self._others:
-            self._others[effect] = ChangeMessage(self._parts, effect, self.version)
-        return self._others[effect]
-
-
-_CONFLATED = {
-    (Effect.INSERT, Effect.UPDATE): Effect.INSERT,
-    (Effect.DELETE, Effect.INSERT): Effect.UPDATE,
-}
-
-
-def _header(length: int) -> bytes:
-    if length < 126:
-        return bytes((0x81, length))
-    if length < 65536:
-        return b"\x81\x7e" + length.to_bytes(2, "big")
-    return b"\x81\x7f" + length.to_bytes(8, "big")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _message(kind: str, **fields: Any) -> Message:
-    return Message(_json({"type": kind, **fields}))
+    return Message(encode({"type": kind, **fields}))
 
 
 def welcome(instance: str, version: str) -> Message:
@@ -133,6 +79,15 @@ def error(code: str, message: str, topic: str | None = None, id: Any = None) -> 
     return _message("error", code=str(code), message=message, **about, **_id(id))
 
 
+def refused(message: Message) -> tuple[str, str] | None:
+    """Why a topic is not followed, as (code, message), if that is what this message says."""
+    if message.kind != "error":
+        return None
+    fields = json.loads(message.text)
+    # A row that cannot be read refuses itself and not its topic.
+    return None if fields["code"] == ErrorCode.UNAVAILABLE else (fields["code"], fields["message"])
+
+
 def _id(value: Any) -> dict[str, Any]:
     return {} if value is None else {"id": value}
 
@@ -141,9 +96,9 @@ def change(
     topic: str, table: str, effect: Effect, key: str, row: str | None, version: str
 ) -> ChangeMessage:
     """A change of one key in one topic; `key` and `row` are JSON text, a delete's row is None."""
-    head = f'{{"type":"change","topic":{_json(topic)},"table":{_json(table)}'
+    head = f'{{"type":"change","topic":{encode(topic)},"table":{encode(table)}'
     tail = f'"key":{key},"row":{row or "null"},"version":"{version}"}}'
-    return ChangeMessage((head, tail), effect, version)
+    return ChangeMessage((head, tail), effect, version, topic)
 
 
 PAGE = 64 * 1024
@@ -153,13 +108,9 @@ PAGE = 64 * 1024
 def snapshot(topic: str, rows: Sequence[tuple[str, str]], version: str) -> list[Message]:
     """All rows of a topic, as (key, row) JSON texts → its pages; at least one."""
     pages = _pages([f'{{"key":{key},"row":{row}}}' for key, row in rows])
-    head, last = f'{{"type":"snapshot","topic":{_json(topic)},"rows":[', len(pages) - 1
+    last = len(pages) - 1
     return [
-        Message(
-            f'{head}{",".join(page)}],"first":{_json(n == 0)},"last":{_json(n == last)}'
-            f',"version":"{version}"}}'
-        )
-        for n, page in enumerate(pages)
+        Page(topic, page, version, first=n == 0, last=n == last) for n, page in enumerate(pages)
     ]
 
 
@@ -260,5 +211,5 @@ def _flag(message: dict[str, Any], name: str) -> bool:
 def _short(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
-    text = _json(value)
+    text = encode(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,13 +1,17 @@
-"""One subscriber's WebSocket, as the hub's sink.
+"""One TCP connection, and the hub's sink for the one that became a WebSocket.
 
 Messages are written to the transport as frames made once for everybody, past
 `send()`: nothing waits, and the mailbox keeps what the peer does not take. The
 library's keepalive does not drop a peer that stopped reading; `stalled_since` is for
 the one who does.
+
+The library gives a connection a fixed time to open, and an event stream is to it a
+connection that never did. So that time is kept here, and can be changed.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection
@@ -24,6 +28,9 @@ WRITE_LIMIT = 64 * 1024
 GRACE = 5.0
 """Seconds a stalled peer has to take the close frame."""
 
+OPENING = 10.0
+"""Seconds from connecting until the answer has been taken, or the WebSocket is open."""
+
 
 class Connection(ServerConnection):
     """A `Sink`. `metrics` is set on a subclass made per gateway."""
@@ -34,6 +41,8 @@ class Connection(ServerConnection):
         super().__init__(*args, **kwargs)
         self.mailbox: Mailbox | None = None
         self.stalled_since: float | None = None
+        self.streaming = False
+        self._opening: asyncio.Timeout | None = None
 
     @property
     def writable(self) -> bool:
@@ -63,3 +72,29 @@ class Connection(ServerConnection):
         self.stalled_since = None
         if self.mailbox is not None:
             self.mailbox.flush()
+
+    # Until it is open, or answered.
+
+    async def handshake(self, *args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(OPENING) as self._opening:
+            await super().handshake(*args, **kwargs)
+
+    def allow(self, seconds: float | None) -> None:
+        """Give the answer so long from now; None takes as long as it takes."""
+        assert self._opening is not None
+        self._opening.reschedule(None if seconds is None else self.loop.time() + seconds)
+
+    def stream(self) -> None:
+        """From here on the connection only writes, and is no longer the library's to answer."""
+        self.streaming = True
+        self.allow(None)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.streaming:
+            super().data_received(data)
+
+    def eof_received(self) -> None:
+        # The library would end our side too, and whatever is written later would raise. Left
+        # alone, the transport closes when it has sent what it holds.
+        if not self.streaming:
+            super().eof_received()

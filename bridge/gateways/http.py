@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
+from bridge.wire import ErrorCode
+
 if TYPE_CHECKING:
+    from bridge.errors import ProtocolError
     from bridge.health import Health
     from bridge.hub import Hub
     from bridge.metrics import Metrics
@@ -40,8 +44,6 @@ class Pages:
             response.headers["Allow"] = "GET, HEAD"
         else:
             response = page()
-        if method == "HEAD":
-            response.body = b""
         return response
 
     def _healthz(self) -> Response:
@@ -78,12 +80,13 @@ _PAGE_MAY = (
 )
 
 
-def respond(status: HTTPStatus, kind: str, body: bytes) -> Response:
+def respond(status: HTTPStatus, kind: str, body: bytes, *, caching: str = "no-store") -> Response:
+    """A whole answer; one that has no content, and so no `kind`, does not speak of its length."""
+    content = {"Content-Type": kind, "Content-Length": str(len(body))} if kind else {}
     headers = Headers(
-        {
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
+        content
+        | {
+            "Cache-Control": caching,
             "Connection": "close",
             "X-Content-Type-Options": "nosniff",
         }
@@ -91,8 +94,38 @@ def respond(status: HTTPStatus, kind: str, body: bytes) -> Response:
     return Response(status.value, status.phrase, headers, body)
 
 
+def no_content(more: dict[str, str], status: HTTPStatus = HTTPStatus.NO_CONTENT) -> Response:
+    """Headers only."""
+    response = respond(status, "", b"")
+    for name, value in more.items():
+        response.headers[name] = value
+    return response
+
+
 def text(status: HTTPStatus, body: str) -> Response:
     return respond(status, "text/plain; charset=utf-8", body.encode())
+
+
+def refusal(error: ProtocolError, status: HTTPStatus | None = None) -> Response:
+    """An error of the protocol as an answer; what passes says when to ask again."""
+    status = status or _STATUS[error.code]
+    response = _json(status, {"code": error.code, "message": str(error)})
+    if error.code == ErrorCode.UNAVAILABLE:
+        # Spread, for those who are refused together would come back together.
+        response.headers["Retry-After"] = str(random.randint(*_PASSING[status]))  # noqa: S311
+    return response
+
+
+_STATUS: dict[str, HTTPStatus] = {
+    ErrorCode.BAD_MESSAGE: HTTPStatus.BAD_REQUEST,
+    ErrorCode.UNKNOWN_TOPIC: HTTPStatus.NOT_FOUND,
+    ErrorCode.SNAPSHOT_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ErrorCode.TOO_MANY_SUBSCRIPTIONS: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_PASSING = {HTTPStatus.SERVICE_UNAVAILABLE: (1, 5), HTTPStatus.TOO_MANY_REQUESTS: (5, 30)}
+"""Seconds after which to ask again, from and to."""
 
 
 def _json(status: HTTPStatus, value: Any) -> Response:

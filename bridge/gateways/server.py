@@ -1,7 +1,8 @@
 """The one port: which request goes where, who may connect, and how it all ends.
 
 Only GET, HEAD and OPTIONS are understood here, which is all that is needed; the
-`websockets` library reads the request either way, and upgrades the ones for `/ws`.
+`websockets` library reads the request either way, and upgrades the ones for `/ws`. A
+connection is for one request.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import MultipleValuesError
 from websockets.exceptions import ConnectionClosed
 
 from bridge import __version__, wire
 from bridge.config.values import is_loopback
 from bridge.errors import BridgeError, ProtocolError
+from bridge.gateways import sse, state
 from bridge.gateways.connection import WRITE_LIMIT, Connection
-from bridge.gateways.http import Pages, text
-from bridge.gateways.origins import allowed
-from bridge.wire import CloseCode
+from bridge.gateways.http import Pages, no_content, refusal, text
+from bridge.gateways.origins import PREFLIGHT, allowed, readable, sharing
+from bridge.wire import CloseCode, ErrorCode
 
 if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
     from websockets.http11 import Request, Response
 
     from bridge.config import Config
@@ -36,6 +41,9 @@ log = logging.getLogger(__name__)
 
 CLOSING = 5.0
 """Seconds a peer has to take a close frame and to answer it."""
+
+
+STATE = "/state/"
 
 
 class Gateway:
@@ -52,7 +60,9 @@ class Gateway:
         self._pages = Pages(
             hub, health, metrics, instance=instance, inspector=config.server.inspector
         )
+        self._streams = sse.Streams(hub, metrics, config.limits.subscriptions)
         self._server: Server | None = None
+        self._stopping = False
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address, with the port the system gave where 0 was asked for."""
@@ -66,6 +76,7 @@ class Gateway:
                 process_request=self._requested,
                 compression=None,
                 max_size=self._config.limits.message,
+                open_timeout=None,
                 close_timeout=CLOSING,
                 write_limit=(WRITE_LIMIT, WRITE_LIMIT // 4),
                 server_header=None,
@@ -79,7 +90,12 @@ class Gateway:
 
     async def stop(self) -> None:
         """Take nobody new, tell everybody to go elsewhere, and wait until they went."""
+        self._stopping = True
         if self._server is not None:
+            # The server ends its WebSockets, and would wait for everything else for ever.
+            for mailbox in list(self._hub.mailboxes):
+                if not isinstance(mailbox.sink, Connection):
+                    mailbox.sink.end(CloseCode.RESTARTING, "restarting")
             self._server.close(code=CloseCode.RESTARTING, reason="restarting")
             await self._server.wait_closed()
 
@@ -91,25 +107,93 @@ class Gateway:
                 self._metrics.stalled.inc()
                 mailbox.sink.end(CloseCode.STALLED, "you stopped reading")
 
-    async def _requested(self, _connection: ServerConnection, request: Request) -> Response | None:
-        path = urlsplit(request.path).path
-        if path != "/ws":
-            return self._pages.answer(request.method, path)
+    async def _requested(self, connection: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(connection, Connection)
+        try:
+            response = await self._answer(connection, request)
+        except MultipleValuesError:
+            response = text(HTTPStatus.BAD_REQUEST, "A header occurs more than once.\n")
+        if response is not None and request.method == "HEAD":
+            response.body = b""
+        return response
+
+    async def _answer(self, connection: Connection, request: Request) -> Response | None:
+        target = _target(request)
+        if target.path == "/ws":
+            return self._upgrade(request)
+        if target.path == "/sse" or target.path.startswith(STATE):
+            return await self._data(connection, request, target)
+        return self._pages.answer(request.method, target.path)
+
+    def _upgrade(self, request: Request) -> Response | None:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not allowed(origin, host, self._config.server.allowed_origins, local=self._local):
-            log.warning("origin refused", extra={"origin": origin})
-            return text(HTTPStatus.FORBIDDEN, "This origin is not in server.allowed_origins.\n")
+            return _forbidden(origin)
         if not self._hub.routes:
             # Which topics there are is known once the database has been reached.
             return text(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready yet; try again.\n")
         return None
+
+    async def _data(
+        self, connection: Connection, request: Request, target: SplitResult
+    ) -> Response | None:
+        """Rows for whoever may read them: a stream, or a state."""
+        origin, host = request.headers.get("Origin"), request.headers.get("Host")
+        if not readable(origin, host, self._config.server.allowed_origins, local=self._local):
+            return _forbidden(origin or host)
+        if request.method == "OPTIONS":
+            return no_content(PREFLIGHT | sharing(origin))
+        if request.method not in ("GET", "HEAD"):
+            return no_content({"Allow": PREFLIGHT["Allow"]}, HTTPStatus.METHOD_NOT_ALLOWED)
+        if target.path == "/sse":
+            response = await self._stream(connection, request, target.query)
+        else:
+            response = await self._state(connection, request, target.path.removeprefix(STATE))
+        for name, value in sharing(origin).items():
+            response.headers[name] = value
+        return response
+
+    def _busy(self) -> tuple[ProtocolError, HTTPStatus] | None:
+        """Why nobody is taken now; it passes."""
+        if self._stopping or not self._hub.routes:
+            error = ProtocolError(ErrorCode.UNAVAILABLE, "not ready; try again")
+            return error, HTTPStatus.SERVICE_UNAVAILABLE
+        if self._hub.subscribers >= self._config.limits.connections:
+            error = ProtocolError(ErrorCode.UNAVAILABLE, "too many connections; try again")
+            return error, HTTPStatus.TOO_MANY_REQUESTS
+        return None
+
+    async def _stream(self, connection: Connection, request: Request, query: str) -> Response:
+        headers = request.headers
+        if (busy := self._busy()) is not None:
+            response = refusal(*busy)
+            return sse.come_back(response) if sse.by_itself(headers.get("Accept")) else response
+        try:
+            asked = sse.asked(query, headers.get("Last-Event-ID"))
+            self._streams.check(asked.topics)
+        except ProtocolError as error:
+            unknown = error.code == ErrorCode.UNKNOWN_TOPIC
+            return refusal(error, HTTPStatus.BAD_REQUEST if unknown else None)
+        if request.method == "GET":
+            head = sse.head(sharing(headers.get("Origin")))
+            await self._streams.serve(connection, asked, head, self._welcome())
+        return sse.head({})
+
+    async def _state(self, connection: Connection, request: Request, topic: str) -> Response:
+        if (busy := self._busy()) is not None:
+            return refusal(*busy)
+        known = request.headers.get("If-None-Match")
+        return await state.answer(connection, self._hub, topic, known, self._welcome())
+
+    def _welcome(self) -> wire.Message:
+        return wire.welcome(self._instance, __version__)
 
     async def _connected(self, connection: ServerConnection) -> None:
         assert isinstance(connection, Connection)
         if self._hub.subscribers >= self._config.limits.connections:
             await connection.close(CloseCode.OVER_LIMIT, "too many connections")
             return
-        connection.mailbox = self._hub.join(connection, wire.welcome(self._instance, __version__))
+        connection.mailbox = self._hub.join(connection, self._welcome())
         try:
             async for frame in connection:
                 self._command(connection.mailbox, frame)
@@ -133,3 +217,16 @@ class Gateway:
                 mailbox.reply(wire.pong())
         except ProtocolError as error:
             mailbox.reply(wire.error(error.code, str(error), **about))  # type: ignore[arg-type]
+
+
+def _target(request: Request) -> SplitResult:
+    """Path and query, neither decoded. What cannot be told apart is a path that does not exist."""
+    try:
+        return urlsplit(request.path)
+    except ValueError:
+        return urlsplit("")
+
+
+def _forbidden(origin: str | None) -> Response:
+    log.warning("origin refused", extra={"origin": origin})
+    return text(HTTPStatus.FORBIDDEN, "This origin is not in server.allowed_origins.\n")

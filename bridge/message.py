@@ -1,0 +1,135 @@
+"""Messages to subscribers: JSON text, and what each transport writes of it.
+
+A message is encoded once, however many get it. What comes from PostgreSQL is in its
+text as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from bridge.changes import Effect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LINE_END = re.compile("\r\n|\r|\n")
+
+
+class Message:
+    """One message as JSON text; what a transport writes is made once, when first asked for.
+
+    `cursor`: who has got this, and all before it about `topic`, may resume from here. An
+    empty one takes back those before it; None says nothing.
+    """
+
+    __slots__ = ("_event", "_frame", "cursor", "text", "topic")
+
+    def __init__(self, text: str, topic: str | None = None, cursor: str | None = None) -> None:
+        self.text = text
+        self.topic = topic
+        self.cursor = cursor
+        self._frame: bytes | None = None
+        self._event: bytes | None = None
+
+    @property
+    def kind(self) -> str:
+        """The message's `type`, which every text begins with."""
+        start = len('{"type":"')
+        return self.text[start : self.text.index('"', start)]
+
+    @property
+    def frame(self) -> bytes:
+        """The message as one final, unmasked text frame (RFC 6455, 5.2)."""
+        if self._frame is None:
+            # Half a surrogate pair, which a client may send as an escape, goes back as one.
+            payload = self.text.encode(errors="backslashreplace")
+            self._frame = _header(len(payload)) + payload
+        return self._frame
+
+    @property
+    def event(self) -> bytes:
+        """The message as a Server-Sent Event but for its id, which is each stream's own."""
+        if self._event is None:
+            data = "".join([f"data: {line}\n" for line in _LINE_END.split(self.text)])
+            self._event = f"event: {self.kind}\n{data}\n".encode(errors="backslashreplace")
+        return self._event
+
+
+def _header(length: int) -> bytes:
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+class ChangeMessage(Message):
+    """A `change`; it can say a different `op` to a subscriber who missed the ones before."""
+
+    __slots__ = ("_others", "_parts", "effect", "version")
+
+    def __init__(
+        self,
+        parts: tuple[str, str],
+        effect: Effect,
+        version: str,
+        topic: str | None = None,
+        cursor: str | None = None,
+    ) -> None:
+        super().__init__(f'{parts[0]},"op":"{effect}",{parts[1]}', topic, cursor)
+        self._parts = parts
+        self._others: dict[Effect, ChangeMessage] = {}
+        self.effect = effect
+        self.version = version
+
+    def after(self, unsent: ChangeMessage) -> ChangeMessage:
+        """This change as it reads to somebody who never got `unsent`."""
+        effect = _CONFLATED.get((unsent.effect, self.effect), self.effect)
+        if effect is self.effect:
+            return self
+        if effect not in self._others:
+            about = self.version, self.topic, self.cursor
+            self._others[effect] = ChangeMessage(self._parts, effect, *about)
+        return self._others[effect]
+
+
+_CONFLATED = {
+    (Effect.INSERT, Effect.UPDATE): Effect.INSERT,
+    (Effect.DELETE, Effect.INSERT): Effect.UPDATE,
+}
+
+
+class Page(Message):
+    """One page of a topic's snapshot."""
+
+    __slots__ = ("_lengths", "_start", "first", "last", "version")
+
+    def __init__(
+        self, topic: str, rows: Sequence[str], version: str, *, first: bool, last: bool
+    ) -> None:
+        head = f'{{"type":"snapshot","topic":{encode(topic)},"rows":['
+        ends = f'"first":{encode(first)},"last":{encode(last)}'
+        super().__init__(f'{head}{",".join(rows)}],{ends},"version":"{version}"}}', topic)
+        self._start = len(head)
+        self._lengths = array("L", map(len, rows))
+        self.first = first
+        self.last = last
+        self.version = version
+
+    @property
+    def rows(self) -> list[str]:
+        """The `{"key":…,"row":…}` of each row, as PostgreSQL wrote it."""
+        rows, start = [], self._start
+        for length in self._lengths:
+            rows.append(self.text[start : start + length])
+            start += length + len(",")
+        return rows
+
+
+def encode(value: Any) -> str:
+    """A value → JSON, as compact as ours is."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
