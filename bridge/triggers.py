@@ -179,8 +179,11 @@ def _events(table: Table) -> Iterator[str]:
         yield "truncate"
 
 
+_ALWAYS = (("search_path", "pg_catalog, pg_temp"), ("jit", "off"))
+
+
 def _settings(table: Table) -> frozenset[tuple[str, str]]:
-    return frozenset({("search_path", "pg_catalog, pg_temp"), *ddl.settings(table)})
+    return frozenset({*_ALWAYS, *ddl.settings(table)})
 
 
 def _digest(text: str, settings: Iterable[tuple[str, str]]) -> str:

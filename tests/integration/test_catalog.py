@@ -139,7 +139,7 @@ def test_what_is_installed(connection: Connection) -> None:
     assert len(found.triggers) == 4
     (function,) = found.functions
     assert function.comment.startswith('rowcast: {"format": 2, "table": "orders", "sha256": "')
-    assert function.settings == {("search_path", "pg_catalog, pg_temp")}
+    assert function.settings == {("search_path", "pg_catalog, pg_temp"), ("jit", "off")}
     assert inventory.installed(connection, "row_ast").triggers == ()
 
 

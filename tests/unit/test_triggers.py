@@ -43,7 +43,7 @@ def installed(*captures: Capture) -> Installed:
         for c in captures
         for event, name in c.triggers.items()
     )
-    settings = frozenset({("search_path", "pg_catalog, pg_temp")})
+    settings = frozenset({("search_path", "pg_catalog, pg_temp"), ("jit", "off")})
     functions = tuple(
         InstalledFunction(c.function, c.comment, capture.body(c.table, c.schema), settings)
         for c in captures
