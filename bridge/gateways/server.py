@@ -7,6 +7,7 @@ connection is for one request.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -44,6 +45,12 @@ CLOSING = 5.0
 
 
 STATE = "/state/"
+
+
+def pace(count: int, drain: float) -> float:
+    """Seconds between two of `count` farewells: 200 a second, or faster to be done in half of
+    `drain`; the other half is for the last ones to leave."""
+    return min(0.005, drain / 2 / max(1, count))
 
 
 class Gateway:
@@ -89,15 +96,19 @@ class Gateway:
         return host, port
 
     async def stop(self) -> None:
-        """Take nobody new, tell everybody to go elsewhere, and wait until they went."""
+        """Take nobody new, tell everybody to go elsewhere, and wait until they went.
+
+        They are told one after the other, so that they do not arrive elsewhere all at once.
+        """
         self._stopping = True
-        if self._server is not None:
-            # The server ends its WebSockets, and would wait for everything else for ever.
-            for mailbox in list(self._hub.mailboxes):
-                if not isinstance(mailbox.sink, Connection):
-                    mailbox.sink.end(CloseCode.RESTARTING, "restarting")
-            self._server.close(code=CloseCode.RESTARTING, reason="restarting")
-            await self._server.wait_closed()
+        if self._server is None:
+            return
+        self._server.close(close_connections=False)
+        mailboxes = list(self._hub.mailboxes)
+        for mailbox in mailboxes:
+            mailbox.sink.end(CloseCode.RESTARTING, "restarting")
+            await asyncio.sleep(pace(len(mailboxes), self._config.server.drain))
+        await self._server.wait_closed()
 
     def drop_stalled(self, now: float, limit: float) -> None:
         """End the connections that took nothing for `limit` seconds."""
