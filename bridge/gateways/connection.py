@@ -92,9 +92,3 @@ class Connection(ServerConnection):
     def data_received(self, data: bytes) -> None:
         if not self.streaming:
             super().data_received(data)
-
-    def eof_received(self) -> None:
-        # The library would end our side too, and whatever is written later would raise. Left
-        # alone, the transport closes when it has sent what it holds.
-        if not self.streaming:
-            super().eof_received()

@@ -120,6 +120,11 @@ class Gateway:
 
     async def _requested(self, connection: ServerConnection, request: Request) -> Response | None:
         assert isinstance(connection, Connection)
+        if connection.protocol.eof_sent:
+            # It sent more than a request, and the library would fail to answer it.
+            connection.transport.abort()
+            await connection.wait_closed()
+            return text(HTTPStatus.BAD_REQUEST, "")
         try:
             response = await self._answer(connection, request)
         except MultipleValuesError:

@@ -144,6 +144,7 @@ class EventStream:
         await self._connection.wait_closed()
 
     def _write(self, data: bytes) -> None:
+        # The peer's end of file closes the transport, and writing to it then would raise.
         if self._open:
             self._connection.transport.write(data)
 
@@ -177,10 +178,6 @@ class Streams:
         self, connection: Connection, asked: Asked, head: Response, greeting: Message
     ) -> None:
         """Returns when the connection is gone."""
-        if connection.protocol.eof_sent:
-            # It sent more than a request, and the library has given up on it.
-            connection.transport.abort()
-            return
         connection.stream()
         stream = EventStream(connection, asked.topics, self._metrics)
         stream.begin(head)

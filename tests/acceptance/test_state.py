@@ -172,6 +172,7 @@ async def test_without_the_database_there_is_none(
         assert (await stream.next()).json() == {"type": "status", "state": "stale"}
         answer = await http.get(bridge.http, "/state/orders")
         assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+        assert "out of reach" in answer.json()["message"]
         bridge.bridge.hub.resume()
         assert (await http.get(bridge.http, "/state/orders")).status == 200
 
