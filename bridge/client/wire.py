@@ -1,0 +1,158 @@
+"""The wire as a subscriber sees it: what it is sent, and what it asks for. Pure.
+
+Numbers with a point are `Decimal`, so that they are what PostgreSQL wrote. Types and
+fields that are not known are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+Document: TypeAlias = dict[str, Any]
+"""A key or a row, by column."""
+
+Since: TypeAlias = "str | Mapping[str, Any] | None"
+"""Where to resume: one cursor for all topics, or one by topic."""
+
+
+class Subscribed(NamedTuple):
+    """Changes of the topic are being captured. `resumed`: no snapshot comes first."""
+
+    topic: str
+    resumed: bool
+
+
+class Entry(NamedTuple):
+    key: Document
+    row: Document
+
+
+class Snapshot(NamedTuple):
+    """One page; with `first`, forget what you held of the topic."""
+
+    topic: str
+    rows: tuple[Entry, ...]
+    first: bool
+    last: bool
+    version: str
+    cursor: str | None = None
+
+
+class Change(NamedTuple):
+    """A row that came, changed, or (`row` is None) went."""
+
+    topic: str
+    table: str
+    op: str
+    key: Document
+    row: Document | None
+    version: str
+    cursor: str | None = None
+
+
+class Status(NamedTuple):
+    """`stale`: what you hold may be old. `live`: it is not."""
+
+    state: str
+
+
+class Refused(NamedTuple):
+    """An error of the protocol; `topic` is None if it is about none."""
+
+    code: str
+    message: str
+    topic: str | None = None
+
+
+class Lost(NamedTuple):
+    """Not from the server: the connection is gone, and is tried again in `delay` seconds."""
+
+    reason: str
+    delay: float
+
+
+Message: TypeAlias = Subscribed | Snapshot | Change | Status | Refused | Lost
+
+
+def decode(text: str) -> dict[str, Any]:
+    """Raises BridgeError if this is no message of the protocol."""
+    try:
+        fields = json.loads(text, parse_float=Decimal)
+        fields["type"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BridgeError(f"not a message of a bridge: {text[:80]!r}") from None
+    return dict(fields)
+
+
+def typed(fields: Mapping[str, Any]) -> Message | None:
+    """A message's fields → the message; None if its type is not known."""
+    make = _TYPES.get(fields["type"])
+    try:
+        return None if make is None else make(fields)
+    except (KeyError, TypeError) as error:
+        raise BridgeError(f"a {fields['type']} without {error}") from None
+
+
+def _snapshot(fields: Mapping[str, Any]) -> Snapshot:
+    rows = tuple(Entry(entry["key"], entry["row"]) for entry in fields["rows"])
+    about = fields["version"], fields.get("cursor")
+    return Snapshot(fields["topic"], rows, fields["first"], fields["last"], *about)
+
+
+def _change(fields: Mapping[str, Any]) -> Change:
+    return Change(
+        topic=fields["topic"],
+        table=fields["table"],
+        op=fields["op"],
+        key=fields["key"],
+        row=fields["row"],
+        version=fields["version"],
+        cursor=fields.get("cursor"),
+    )
+
+
+_TYPES: dict[str, Callable[[Mapping[str, Any]], Message]] = {
+    "subscribed": lambda fields: Subscribed(fields["topic"], fields["resumed"]),
+    "snapshot": _snapshot,
+    "change": _change,
+    "status": lambda fields: Status(fields["state"]),
+    "error": lambda fields: Refused(fields["code"], fields["message"], fields.get("topic")),
+}
+
+
+class Following:
+    """The topics of one connection, and where each of them may be resumed after it."""
+
+    def __init__(self, topics: Iterable[str], since: Since = None) -> None:
+        self.cursors: dict[str, Any] = {
+            topic: since if since is None or isinstance(since, str) else since.get(topic)
+            for topic in topics
+        }
+
+    def commands(self) -> list[str]:
+        """What to send once connected."""
+        return [
+            json.dumps({"type": "subscribe", "topic": topic} | _since(cursor))
+            for topic, cursor in self.cursors.items()
+        ]
+
+    def take(self, fields: Mapping[str, Any]) -> None:
+        """Until a snapshot's last page there is nothing to resume: the pages would be missing."""
+        topic, kind = fields.get("topic"), fields["type"]
+        if topic not in self.cursors:
+            return
+        if (kind == "snapshot" and not fields["last"]) or fields.get("resumed") is False:
+            self.cursors[topic] = None
+        elif fields.get("cursor") is not None:
+            self.cursors[topic] = fields["cursor"]
+
+
+def _since(cursor: Any) -> dict[str, Any]:
+    return {} if cursor is None else {"since": cursor}
