@@ -145,7 +145,7 @@ class Gateway:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not allowed(origin, host, self._config.server.allowed_origins, local=self._local):
             return _forbidden(origin)
-        if not self._hub.routes:
+        if self._stopping or not self._hub.routes:
             # Which topics there are is known once the database has been reached.
             return text(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready yet; try again.\n")
         return None

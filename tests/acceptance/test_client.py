@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
+import re
 import signal
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +24,6 @@ from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     import psycopg
 
@@ -344,6 +346,13 @@ async def _line(lines: asyncio.StreamReader, kind: str) -> str:
         line = (await lines.readline()).decode()
         if json.loads(line)["type"] == kind:
             return line
+
+
+def test_the_example_of_the_docs_names_what_there_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    compile(example, "protocol.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    exec(example.partition("\n\n")[0], {})
 
 
 def test_a_replica_shows_itself() -> None:
