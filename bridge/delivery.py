@@ -40,6 +40,9 @@ RETRY = 0.5
 FORGIVEN = 10.0
 """Seconds after which a failure nobody needed to repeat is no reason against being ready."""
 
+POISON_INTERVAL = 60.0
+"""Seconds between two log lines about one table's rows that cannot be read."""
+
 TOPICS_PER_READ = {"single": 500, "other": 16}
 """Snapshots read in one statement: topics of one row each, and topics of many."""
 
@@ -65,6 +68,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._failing: dict[str, float] = {}
+        self._told_of_poison: dict[str, float] = {}
         hub.on_request = self._asked.set
 
     async def reload(self, flow: Flow) -> None:
@@ -115,8 +119,12 @@ class Delivery:
 
     def _set_aside(self, flow: Flow, keys: Sequence[Key]) -> None:
         self._metrics.poisoned.inc(len(keys))
-        log.error("rows that PostgreSQL refuses to read", extra={"table": flow.table.name})
         self._hub.poison(flow.table, keys)
+        # Any role may NOTIFY us keys that are none: they are counted, and said once a minute.
+        now = self._loop.time()
+        if now >= self._told_of_poison.get(flow.table.name, now):
+            self._told_of_poison[flow.table.name] = now + POISON_INTERVAL
+            log.error("rows that PostgreSQL refuses to read", extra={"table": flow.table.name})
 
     async def read_topics(self) -> None:
         """Read the topics that are owed a snapshot, for ever."""
