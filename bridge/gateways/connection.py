@@ -12,6 +12,7 @@ connection that never did. So that time is kept here, and can be changed.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection
@@ -30,6 +31,9 @@ GRACE = 5.0
 
 OPENING = 10.0
 """Seconds from connecting until the answer has been taken, or the WebSocket is open."""
+
+VANISHED = 30.0
+"""Seconds that what was sent to a stream may stay unacknowledged; it has no pings to miss."""
 
 
 class Connection(ServerConnection):
@@ -88,6 +92,10 @@ class Connection(ServerConnection):
         """From here on the connection only writes, and is no longer the library's to answer."""
         self.streaming = True
         self.allow(None)
+        # Where the system has no such option, its own patience with a dead link is the limit.
+        if (option := getattr(socket, "TCP_USER_TIMEOUT", None)) is not None:
+            line = self.transport.get_extra_info("socket")
+            line.setsockopt(socket.IPPROTO_TCP, option, round(VANISHED * 1000))
 
     def data_received(self, data: bytes) -> None:
         if not self.streaming:

@@ -349,6 +349,17 @@ async def test_a_silent_stream_has_comments(
                 await stream.next()
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has none")
+async def test_a_link_that_died_is_given_up_by_the_system(bridge: Running) -> None:
+    async with streaming(bridge.http, "orders") as stream:
+        await begun(stream)
+        (mailbox,) = bridge.bridge.hub.mailboxes
+        assert isinstance(mailbox.sink, sse.EventStream)
+        line = mailbox.sink._connection.transport.get_extra_info("socket")
+        patience = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert patience == connections.VANISHED * 1000
+
+
 async def test_a_request_that_never_comes_is_not_waited_for(
     bridge: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
