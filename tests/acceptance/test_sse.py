@@ -290,8 +290,9 @@ async def test_those_who_never_read_are_closed_and_the_others_hear_everything(
     bridge: Running, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with AsyncExitStack() as stack:
-        for _ in range(50):
-            await stack.enter_async_context(deaf(bridge, "orders/2"))
+        silent = [deaf(bridge, "orders/2") for _ in range(50)]
+        for one in silent:
+            await stack.enter_async_context(one)
         await _subscribers(bridge, 50)
         async with following(bridge.url, "orders/1") as reader, asyncio.timeout(60):
             for _ in range(20):
@@ -300,18 +301,27 @@ async def test_those_who_never_read_are_closed_and_the_others_hear_everything(
                 await reader.equals({"orders/1": expected})
             # What the kernel takes, it takes; of 13 MB, two messages wait here at most.
             assert max(_buffered(bridge)) < 2 * 700_000
+            # Half of them say that they are done, too: nothing can be written to those.
+            for one in silent[:25]:
+                one.socket.shutdown(socket.SHUT_WR)
+            while sum(_closing(bridge)) < 25:
+                await asyncio.sleep(0.01)
             monkeypatch.setattr("bridge.pipeline.STALLED", 0.0)
             await _subscribers(bridge, 1)
             assert bridge.bridge.metrics.stalled._value.get() == 50
 
 
 def _buffered(bridge: Running) -> list[int]:
+    return [line.get_write_buffer_size() for line in _lines(bridge)]
+
+
+def _closing(bridge: Running) -> list[bool]:
+    return [line.is_closing() for line in _lines(bridge)]
+
+
+def _lines(bridge: Running) -> list[asyncio.WriteTransport]:
     sinks = [mailbox.sink for mailbox in bridge.bridge.hub.mailboxes]
-    return [
-        sink._connection.transport.get_write_buffer_size()
-        for sink in sinks
-        if isinstance(sink, sse.EventStream)
-    ]
+    return [sink._connection.transport for sink in sinks if isinstance(sink, sse.EventStream)]
 
 
 class deaf:  # noqa: N801
