@@ -62,9 +62,6 @@ _REFUSED = {
 }
 
 
-_INCOMPARABLE = frozenset({"json", "jsonpath", "point", "polygon", "refcursor", "xml"})
-"""Types of pg_catalog without `=`: no topic's rows could be found by one."""
-
 _MIXED = (
     "has a foreign table among its children, of whose rows PostgreSQL can tell no statement"
     " trigger: writes would fail; use `trigger: row`"
@@ -241,10 +238,7 @@ class _Join:
             return _default(self.entry.name, [column.name for column in key])
         for place, template in enumerate(self.entry.topics):
             for name in template.columns:
-                column = self._find(name, "topics", place, stored=True)
-                if column and column.builtin and column.base in _INCOMPARABLE:
-                    why = f"is {column.base}, of which no two values can be compared"
-                    self._complain(f"{name!r} {why}; use another column", "topics", place)
+                self._find(name, "topics", place, stored=True)
         return self.entry.topics
 
 

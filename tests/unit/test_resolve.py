@@ -113,11 +113,6 @@ def test_routing_is_the_topics_columns_outside_the_key() -> None:
             {"columns": (ID, Column("note", "pg_catalog.text", "text", virtual=True))},
             "use a stored column",
         ),
-        (
-            '{topics: ["a/{note}"]}',
-            {"columns": (ID, Column("note", "pg_catalog.json", "json"))},
-            "'note' is json, of which no two values can be compared; use another column",
-        ),
     ],
 )
 def test_complaints(text: str, changes: dict[str, Any], complaint: str) -> None:
