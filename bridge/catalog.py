@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from bridge import conditions, inventory, records
@@ -92,38 +93,54 @@ HAVING pg_catalog.bool_and(a.attname IS NOT NULL)
 ORDER BY i.indisprimary DESC, i.indexrelid
 """
 
+# Foreign keys of single partitions count for the partitioned table: they tell where a column
+# leads, which does not depend on whether every partition has it enforced.
 _FOREIGN_KEYS = """
-SELECT f.conrelid::int8 AS oid, f.confrelid::int8 AS target,
+SELECT oid::int8, target::int8, columns, target_columns, bool_or(direct) AS direct FROM (
+    SELECT c.oid, f.conname, f.confrelid AS target,
+       f.conrelid <> c.oid AND NOT (f.confupdtype IN ('a', 'r') AND f.confdeltype IN ('a', 'r'))
+       AS direct,
        ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(f.conkey) WITH ORDINALITY AS k(n, place)
              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.n
              ORDER BY k.place) AS columns,
        ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(f.confkey) WITH ORDINALITY AS k(n, place)
              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.confrelid AND a.attnum = k.n
              ORDER BY k.place) AS target_columns
-FROM pg_catalog.pg_constraint AS f
-WHERE f.conrelid = ANY(%s::oid[]) AND f.contype = 'f' AND f.conparentid = 0
-ORDER BY f.conname
+    FROM pg_catalog.pg_class AS c
+    CROSS JOIN LATERAL (SELECT c.oid UNION
+                        SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) AS t) AS of(part)
+    JOIN pg_catalog.pg_constraint AS f ON f.conrelid = of.part
+    WHERE c.oid = ANY(%s::oid[]) AND f.contype = 'f' AND f.conparentid = 0
+) AS found
+GROUP BY oid, target, columns, target_columns
+ORDER BY min(conname::text)
 """
 
 _NAMES = """
-SELECT s.nspname, c.relname, c.oid::int8, c.relkind IN ('r', 'p') AND NOT c.relispartition
+SELECT s.nspname, c.relname, c.oid::int8, CASE WHEN c.relispartition OR EXISTS (
+           SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+           AND d.objid = c.oid AND d.deptype = 'e') THEN '' ELSE c.relkind::text END
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
       AND s.nspname NOT IN ('pg_catalog', 'information_schema')
 ORDER BY s.nspname, c.relname
 """
 
-# A table that was never analysed tells its pages only; fifty rows to a page is a guess
-# that errs on the side of too many.
+# A table that was never analysed has no estimate, and its pages tell little: they hold one
+# row or two hundred.
 _SIZES = """
-SELECT c.oid::int8, sum(CASE WHEN leaf.reltuples >= 0 THEN leaf.reltuples
-    ELSE pg_catalog.pg_relation_size(leaf.oid) / current_setting('block_size')::int * 50 END)::int8
+SELECT c.oid::int8, s.nspname, c.relname,
+       sum(CASE WHEN leaf.reltuples >= 0 THEN leaf.reltuples END)::int8 AS estimate,
+       bool_or(leaf.reltuples < 0) AND has_table_privilege(c.oid, 'SELECT') AS countable
 FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT c.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)) AS of
 JOIN pg_catalog.pg_class AS leaf ON leaf.oid = of.oid AND leaf.relkind <> 'p'
 WHERE c.oid = ANY(%s::oid[])
-GROUP BY c.oid
+GROUP BY c.oid, s.nspname, c.relname
 """
+
+_COUNT = sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) AS rows")
 
 _FACTS = """
 SELECT current_setting('server_version') AS version,
@@ -184,16 +201,27 @@ def read(connection: Connection[Any], names: Iterable[Name]) -> dict[Name, Relat
     return {name: known.get(found.get(place, 0)) for place, name in enumerate(wanted)}
 
 
-def relations(connection: Connection[Any]) -> tuple[Relation, ...]:
-    """Every ordinary or partitioned table of the users, by schema and name."""
-    oids = [oid for _, _, oid, table in connection.execute(_NAMES).fetchall() if table]
+def relations(connection: Connection[Any], kinds: str = "rp") -> tuple[Relation, ...]:
+    """Every relation of these kinds by schema and name; no partitions, nothing of extensions."""
+    found = connection.execute(_NAMES).fetchall()
+    oids = [oid for _, _, oid, kind in found if kind and kind in kinds]
     known = _relations(connection, oids)
     return tuple(known[oid] for oid in oids)
 
 
-def sizes(connection: Connection[Any], oids: Iterable[int]) -> dict[int, int]:
-    """About how many rows each relation has, partitions included, from its size and statistics."""
-    return dict(connection.execute(_SIZES, (list(oids),)).fetchall())
+def sizes(connection: Connection[Any], oids: Iterable[int], most: int = 100_000) -> dict[int, int]:
+    """About how many rows each relation has, partitions included.
+
+    Where statistics are missing they are counted, up to `most`.
+    """
+    found = {}
+    for oid, schema, name, estimate, countable in connection.execute(_SIZES, (list(oids),)):
+        found[oid] = estimate or 0
+        if countable:
+            count = _COUNT.format(sql.Identifier(schema, name), most)
+            ((counted,),) = connection.execute(count).fetchall()
+            found[oid] = max(found[oid], counted)
+    return found
 
 
 def resolved(connection: Connection[Any], config: Config) -> dict[str, Table]:
@@ -245,7 +273,7 @@ def _relations(connection: Connection[Any], oids: Sequence[int]) -> dict[int, Re
         row["oid"]: Relation(
             **row,
             columns=tuple(Column(**column) for column in columns.get(row["oid"], ())),
-            foreign_keys=tuple(_reference(**key) for key in references.get(row["oid"], ())),
+            foreign_keys=tuple(_reference(key) for key in references.get(row["oid"], ())),
             **_keys(unique.get(row["oid"], ())),
         )
         for row in _rows(connection, _RELATIONS, oids)
@@ -266,5 +294,6 @@ def _keys(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"primary_key": primary, "unique": tuple(columns for columns, _ in unique)}
 
 
-def _reference(target: int, columns: list[str], target_columns: list[str]) -> ForeignKey:
-    return ForeignKey(tuple(columns), target, tuple(target_columns))
+def _reference(key: dict[str, Any]) -> ForeignKey:
+    columns, target_columns = tuple(key["columns"]), tuple(key["target_columns"])
+    return ForeignKey(columns, key["target"], target_columns, key["direct"])

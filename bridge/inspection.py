@@ -58,6 +58,7 @@ def _database(config: Config, connection: psycopg.Connection[Any]) -> Iterator[F
             yield Finding("config", str(problem))
         return
     yield from _rights(config, connection, tables)
+    yield from _passed_by(connection, tables)
     yield from _capture(config, connection, tables)
 
 
@@ -158,6 +159,25 @@ def _right(
             f"row security filters what {role} sees of {relation.shown}; subscribers get no more",
             grave=False,
         )
+
+
+def _passed_by(
+    connection: psycopg.Connection[Any], tables: Mapping[str, Table]
+) -> Iterator[Finding]:
+    """What writes to partitions without their table's triggers noticing."""
+    places = {table.name: (table.schema, table.relation) for table in tables.values()}
+    found = catalog.read(connection, places.values())
+    for name, place in places.items():
+        relation = found[place]
+        direct = [one for one in relation.foreign_keys if one.direct] if relation else []
+        if direct and tables[name].trigger == "statement":
+            columns = ", ".join(column for one in direct for column in one.columns)
+            yield Finding(
+                name,
+                f"single partitions have a foreign key on {columns} whose ON UPDATE or ON DELETE"
+                " action writes to them directly, which no statement trigger sees; say"
+                " `trigger: row`",
+            )
 
 
 def _epoch(config: Config, connection: psycopg.Connection[Any]) -> Iterator[Finding]:

@@ -86,11 +86,16 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """`columns` refer to `target_columns` of the relation with the oid `target`."""
+    """`columns` refer to `target_columns` of the relation with the oid `target`.
+
+    `direct`: a partition has it by itself and with an action, ON UPDATE CASCADE say, which
+    then writes to the partition and passes the partitioned table by.
+    """
 
     columns: tuple[str, ...]
     target: int
     target_columns: tuple[str, ...]
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

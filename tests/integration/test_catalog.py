@@ -106,6 +106,41 @@ def test_kinds(connection: Connection) -> None:
     assert [relation.name for relation in catalog.relations(connection)] == ["p", "r"]
 
 
+def test_relations_of_an_extension_are_not_the_users(connection: Connection) -> None:
+    connection.execute("CREATE TABLE t (id int); CREATE TABLE theirs (id int)")
+    connection.execute("ALTER EXTENSION plpgsql ADD TABLE theirs")
+    assert [relation.name for relation in catalog.relations(connection)] == ["t"]
+
+
+PARTS = """
+CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY);
+CREATE TABLE p (id int, a int, b int REFERENCES b ON UPDATE CASCADE) PARTITION BY LIST (id);
+CREATE TABLE one PARTITION OF p FOR VALUES IN (1);
+CREATE TABLE rest PARTITION OF p DEFAULT;
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "direct"), [("", False), ("ON UPDATE CASCADE", True), ("ON DELETE SET NULL", True)]
+)
+def test_a_foreign_key_of_one_partition(connection: Connection, action: str, direct: bool) -> None:
+    connection.execute(f"{PARTS} ALTER TABLE one ADD FOREIGN KEY (a) REFERENCES a {action}")
+    found = {key.columns: key.direct for key in only(connection, "p").foreign_keys}
+    assert found == {("a",): direct, ("b",): False}
+
+
+def test_sizes_without_statistics_are_counted_so_far(connection: Connection) -> None:
+    connection.execute(
+        "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE r (id int);"
+        "CREATE TABLE leaf PARTITION OF p DEFAULT;"
+        "INSERT INTO p SELECT generate_series(1, 300); INSERT INTO r SELECT generate_series(1, 70)"
+    )
+    oids = {name: only(connection, name).oid for name in "pr"}
+    assert catalog.sizes(connection, oids.values(), most=200) == {oids["p"]: 200, oids["r"]: 70}
+    connection.execute("ANALYZE")
+    assert catalog.sizes(connection, oids.values(), most=200) == {oids["p"]: 300, oids["r"]: 70}
+
+
 def test_a_column_computed_on_reading(connection: Connection) -> None:
     if connection.info.server_version < 180000:
         pytest.skip("virtual columns came with PostgreSQL 18")
