@@ -8,19 +8,35 @@ from __future__ import annotations
 
 import json
 import re
+from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.topics import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from bridge.tables import ForeignKey, Relation
+    from bridge.tables import Column, ForeignKey, Relation
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 # Words that YAML reads as something other than a string.
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _PUBLIC = re.compile(r"[^\w.\-]+")
+
+_SECRET = re.compile(
+    r"pass(word|wd|phrase|code)|secret|token|salt$|(api|private|access)_?key", re.IGNORECASE
+)
+_WIDTH = 96
+
+_KEYLESS = (
+    "without a primary key or a unique, not-null set of columns, so that rows cannot be told"
+    " apart (add one)"
+)
+_UNSEEN = {
+    "v": "views, which tell nobody what changed (one with a table's key can be its `document`)",
+    "m": "materialized views, whose refresh fires no trigger (watch the tables that they read)",
+    "f": "foreign tables, whose rows change elsewhere (run a bridge on that database)",
+}
 
 _HEAD = """\
 # Written by `rowcast init` from the tables of {database}.
@@ -38,37 +54,49 @@ tables:
 class _Entry(NamedTuple):
     name: str
     relation: Relation
+    rows: int
+
+
+class _Link(NamedTuple):
+    """A foreign key of an entry to one of the file."""
+
+    reference: ForeignKey
+    parent: _Entry
 
 
 def draft(
-    database: str, relations: Sequence[Relation], rows: Mapping[int, int], *, limit: int = 10_000
+    database: str,
+    relations: Sequence[Relation],
+    rows: Mapping[int, int],
+    *,
+    views: Sequence[Relation] = (),
+    limit: int = 10_000,
 ) -> str:
     """The config's text.
 
-    `rows` are estimates by oid; a table of more than `limit` rows gets no topic of all of
-    them, whose snapshot would be refused.
+    `rows` are estimates by oid; a topic that would hold more than `limit` of them is left
+    out, since its snapshot would be refused. `views` are named among what is left out.
     """
     keyed = [relation for relation in relations if _key(relation)]
-    entries = {relation.oid: _Entry(name, relation) for name, relation in _named(keyed)}
-    blocks = [
-        "\n".join(_table(entry, entries, rows.get(oid, 0), limit)) for oid, entry in entries.items()
-    ]
+    named = (_Entry(name, one, rows.get(one.oid, 0)) for name, one in _named(keyed))
+    entries = {entry.relation.oid: entry for entry in named}
+    blocks = ["\n".join(_table(entry, entries, limit)) for entry in _ordered(entries)]
     tables = (
         "\n\n".join(blocks)
         if blocks
         else "  {}  # no table has a primary key or a unique, not-null set"
     )
-    return _HEAD.format(database=database) + tables + "\n" + _left_out(relations)
+    return _HEAD.format(database=database) + tables + "\n" + _left_out(relations, views)
 
 
-def _key(relation: Relation) -> tuple[str, ...] | None:
-    return relation.primary_key or next(iter(relation.unique), None)
+def _key(relation: Relation) -> tuple[str, ...]:
+    return relation.primary_key or next(iter(relation.unique), ())
 
 
 def _named(relations: Sequence[Relation]) -> Iterator[tuple[str, Relation]]:
     """Public names: the table's own, with its schema where two would share one."""
     taken: set[str] = set()
-    for relation in relations:
+    for relation in sorted(relations, key=lambda one: one.schema != "public"):
         name = _PUBLIC.sub("_", relation.name)[:63]
         if name in taken:
             name = _PUBLIC.sub("_", f"{relation.schema}.{relation.name}")[:63]
@@ -78,85 +106,149 @@ def _named(relations: Sequence[Relation]) -> Iterator[tuple[str, Relation]]:
         yield name, relation
 
 
-def _table(entry: _Entry, entries: Mapping[int, _Entry], rows: int, limit: int) -> Iterator[str]:
-    name, relation = entry
-    key = _key(relation) or ()
+def _ordered(entries: Mapping[int, _Entry]) -> Iterator[_Entry]:
+    """Each table before those that belong to it, so that what is related is read together."""
+    below: dict[int | None, list[_Entry]] = {}
+    for entry in entries.values():
+        home = _home(entry, entries)
+        below.setdefault(home and home.relation.oid, []).append(entry)
+    done: set[int] = set()
+    # After the tables that refer to none come those that refer to each other in a circle.
+    waiting = [*below.get(None, ()), *entries.values()][::-1]
+    while waiting:
+        entry = waiting.pop()
+        if entry.relation.oid not in done:
+            done.add(entry.relation.oid)
+            yield entry
+            waiting += below.get(entry.relation.oid, ())[::-1]
+
+
+def _home(entry: _Entry, entries: Mapping[int, _Entry]) -> _Entry | None:
+    """The table to print this one below: what it is part of or named after, or refers to first."""
+    parents = [link.parent for link in _links(entry, entries) if link.parent != entry]
+    named = [parent for parent in parents if entry.name.lower().startswith(parent.name.lower())]
+    return _owner(entry, entries) or next(iter(named + parents), None)
+
+
+def _links(entry: _Entry, entries: Mapping[int, _Entry]) -> list[_Link]:
+    """In the order of the columns; where two lead to one table, the one that is named like it."""
+    order = {column.name: place for place, column in enumerate(entry.relation.columns)}
+    found = sorted(
+        entry.relation.foreign_keys,
+        key=lambda one: (one.columns != one.target_columns, [order[c] for c in one.columns]),
+    )
+    return [_Link(one, entries[one.target]) for one in found if one.target in entries]
+
+
+def _table(entry: _Entry, entries: Mapping[int, _Entry], limit: int) -> Iterator[str]:
+    name, relation, rows = entry
+    key = _key(relation)
     yield f"  {_scalar(name)}:"
     if relation.schema != "public" or relation.name != name:
         yield f"    table: [{_scalar(relation.schema)}, {_scalar(relation.name)}]"
     if relation.primary_key is None:
         yield f"    key: [{_list(key)}]    # no primary key: the first unique, not-null set"
+    yield from _trigger(relation)
     if rows > limit:
-        yield f"    # About {rows:,} rows: too many for one topic of them all."
-    topics = list(_topics(entry, key, entries, whole=rows <= limit))
-    if parent := _owner(entry, entries):
-        yield f"    refreshes: {_scalar(parent)}    # a part of it: its key holds that one's"
-        yield f"    # topics: [{_list(topics)}]    # to serve it by itself as well"
-        return
+        yield f"    # More than {limit:,} rows, which one snapshot may have: no topic of them all."
     if all(map(_fits, key)):
-        yield f"    topics: [{_list(topics)}]"
-    yield f"    # columns: [{_list([column.name for column in relation.columns])}]"
-    yield from _guesses(entry, entries)
+        yield from _flow("    ", "topics", list(_topics(entry, entries, limit)))
+    yield from _columns(entry, entries)
+    yield from _refreshes(entry, entries)
 
 
-def _owner(entry: _Entry, entries: Mapping[int, _Entry]) -> str | None:
+def _trigger(relation: Relation) -> Iterator[str]:
+    if any(reference.direct for reference in relation.foreign_keys):
+        yield "    trigger: row    # foreign keys of single partitions write to these directly"
+    elif relation.foreign_children:
+        yield "    trigger: row    # some of its rows are in a foreign table"
+    elif relation.kind == "p":
+        yield "    # trigger: row    # if partitions are written directly, or by replication"
+
+
+def _columns(entry: _Entry, entries: Mapping[int, _Entry]) -> Iterator[str]:
+    """What is sent: all but what somebody should decide on first."""
+    links = _links(entry, entries)
+    used = {column for link in links for column in link.reference.columns}
+    used |= set(_key(entry.relation))
+    columns = entry.relation.columns
+    left = {c.name: why for c in columns if c.name not in used and (why := _private(c))}
+    if left:
+        reasons = "; ".join(f"{name} {why}" for name, why in left.items())
+        yield f"    exclude: [{_list(left)}]    # {reasons}"
+    names = [column.name for column in columns if column.name not in left]
+    note = "    # in place of exclude" if left else ""
+    yield from _flow("    # ", "columns", names, note)
+
+
+def _private(column: Column) -> str | None:
+    if _SECRET.search(column.name):
+        return "sounds like a secret"
+    return "is only for searching" if column.base == "tsvector" and column.builtin else None
+
+
+def _owner(entry: _Entry, entries: Mapping[int, _Entry]) -> _Entry | None:
     """The one table this one is a part of: its key is that table's, and something more.
 
     Where two keys make up this one's, it joins two tables and belongs to neither.
     """
-    key = set(_key(entry.relation) or ())
+    key = set(_key(entry.relation))
     within = [
         reference for reference in entry.relation.foreign_keys if key & set(reference.columns)
     ]
     if len(within) != 1 or not set(within[0].columns) < key:
         return None
-    return _parent(entry, within[0], entries)
+    parent = entries.get(within[0].target)
+    return parent if parent and _leads(_Link(within[0], parent), entry) else None
 
 
-def _parent(entry: _Entry, reference: ForeignKey, entries: Mapping[int, _Entry]) -> str | None:
-    """The public name of the table a foreign key leads to, if it leads to its key."""
-    target = entries.get(reference.target)
-    if target is None or target.relation.oid == entry.relation.oid:
-        return None
-    leads = set(reference.target_columns) == set(_key(target.relation) or ())
-    return target.name if leads else None
+def _leads(link: _Link, entry: _Entry) -> bool:
+    """Whether it leads to the key of another table, as `refreshes` wants it."""
+    target = set(link.reference.target_columns)
+    return link.parent != entry and target == set(_key(link.parent.relation))
 
 
-def _guesses(entry: _Entry, entries: Mapping[int, _Entry]) -> Iterator[str]:
-    """Tables whose rows may be shown together with this one's: only the operator knows."""
-    references = [(r, _parent(entry, r, entries)) for r in entry.relation.foreign_keys]
-    for reference, parent in references:
-        if parent is None:
-            continue
-        yield f"    # refreshes: {_scalar(parent)}    # if a change here shall send that row again"
-        if [target for _, target in references].count(parent) > 1:
-            pairs = zip(reference.columns, reference.target_columns, strict=True)
+def _refreshes(entry: _Entry, entries: Mapping[int, _Entry]) -> Iterator[str]:
+    """Whose rows may be shown together with this one's: only the operator knows."""
+    links = [link for link in _links(entry, entries) if _leads(link, entry)]
+    if owner := _owner(entry, entries):
+        yield f"    refreshes: {_scalar(owner.name)}    # a part of it: its key holds that one's"
+        links = [link for link in links if link.parent == owner]
+    elif links:
+        name, *others = dict.fromkeys(_scalar(link.parent.name) for link in links)
+        choice = f"or {', '.join(others)}; " if others else ""
+        yield f"    # refreshes: {name}    # {choice}if its `document` shows these rows"
+    for link in links:
+        if [one.parent for one in links].count(link.parent) > 1:
+            pairs = zip(link.reference.columns, link.reference.target_columns, strict=True)
             through = ", ".join(f"{_scalar(own)}: {_scalar(its)}" for own, its in pairs)
-            yield f"    # through: {{{through}}}"
+            yield f"    # through: {{{through}}}    # to {_scalar(link.parent.name)}"
 
 
-def _topics(
-    entry: _Entry, key: Sequence[str], entries: Mapping[int, _Entry], *, whole: bool
-) -> Iterator[str]:
-    name, relation = entry
-    if whole:
+def _topics(entry: _Entry, entries: Mapping[int, _Entry], limit: int) -> Iterator[str]:
+    name, relation, rows = entry
+    if rows <= limit:
         yield name
-    yield "/".join([name, *(f"{{{column}}}" for column in key)])
+    yield "/".join([name, *(f"{{{column}}}" for column in _key(relation))])
     shapes = set()
-    for reference in relation.foreign_keys:
-        topic = _topic_of_parent(name, reference, entries)
-        if topic and (shape := Template.parse(topic).segments) not in shapes:
-            shapes.add(shape)
-            yield topic
+    for link in _links(entry, entries):
+        if not all(map(_fits, link.reference.columns)) or rows > limit * max(link.parent.rows, 1):
+            continue
+        topic = _topic_of_parent(name, link)
+        if Template.parse(topic).shape in shapes:
+            topic = _told_apart(topic, link.reference.columns)
+        shapes.add(Template.parse(topic).shape)
+        yield topic
 
 
-def _topic_of_parent(name: str, reference: ForeignKey, entries: Mapping[int, _Entry]) -> str | None:
+def _topic_of_parent(name: str, link: _Link) -> str:
     """`customers/{customer_id}/orders`: the rows that belong to one row of another table."""
-    parent = entries.get(reference.target)
-    columns = reference.columns
-    if parent is None or not all(map(_fits, columns)):
-        return None
-    return "/".join([parent.name, *(f"{{{column}}}" for column in columns), name])
+    return "/".join([link.parent.name, *(f"{{{one}}}" for one in link.reference.columns), name])
+
+
+def _told_apart(topic: str, columns: Sequence[str]) -> str:
+    """`airports/{origin}/flights` and then `airports/{destination}/flights.destination`."""
+    return ".".join([topic, *(_PUBLIC.sub("_", column) for column in columns)])
 
 
 def _fits(column: str) -> bool:
@@ -164,17 +256,39 @@ def _fits(column: str) -> bool:
     return not set(column) & set("{}/")
 
 
-def _left_out(relations: Sequence[Relation]) -> str:
-    lines = [
-        f"#   {relation.schema}.{relation.name}: no primary key and no unique set of not-null"
-        " columns, so its rows cannot be told apart. Add one, or name such a set as `key`."
-        for relation in relations
-        if not _key(relation)
+def _left_out(relations: Sequence[Relation], views: Sequence[Relation]) -> str:
+    why = {relation.shown: _KEYLESS for relation in relations if not _key(relation)}
+    why |= {view.shown: _UNSEEN[view.kind] for view in views}
+    reasons: dict[str, list[str]] = {}
+    for name, reason in why.items():
+        reasons.setdefault(reason, []).append(name)
+    blocks = [
+        fill(
+            f"{reason}: {', '.join(names)}",
+            width=_WIDTH,
+            initial_indent="# - ",
+            subsequent_indent="#   ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for reason, names in reasons.items()
     ]
-    return "\n".join(["", "# Left out:", *lines, ""]) if lines else ""
+    return "\n".join(["", "# Left out:", *blocks, ""]) if blocks else ""
 
 
-def _list(names: Sequence[str] | Iterator[str]) -> str:
+def _flow(margin: str, name: str, items: Sequence[str], note: str = "") -> Iterator[str]:
+    """`name: [item, item]`, on as many lines as it takes."""
+    line = f"{margin}{name}: ["
+    for place, item in enumerate(map(_scalar, items), start=1):
+        text = item + (", " if place < len(items) else "]")
+        if len(line) + len(text) > _WIDTH and place > 1:
+            yield line.rstrip()
+            line = f"{margin}  "
+        line += text
+    yield line + note
+
+
+def _list(names: Iterable[str]) -> str:
     return ", ".join(_scalar(name) for name in names)
 
 

@@ -56,7 +56,8 @@ def _draft(url: str) -> str:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
             relations = [r for r in catalog.relations(connection) if not _ours(r.schema, r.name)]
             sizes = catalog.sizes(connection, [relation.oid for relation in relations])
-            return draft(connection.info.dbname, relations, sizes)
+            views = catalog.relations(connection, "vmf")
+            return draft(connection.info.dbname, relations, sizes, views=views)
     except psycopg.Error as error:
         raise BridgeError(f"cannot read the catalog: {str(error).strip()}") from None
 
