@@ -93,6 +93,8 @@ class Hub:
         mailbox, topic = subscription.subscriber, self._topics[subscription.topic]
         del mailbox.subscriptions[topic.name]
         mailbox.drop(subscription)
+        for farewell in subscription.farewells:
+            mailbox.reply(farewell)
         subscription.request = None
         topic.waiting.pop(subscription, None)
         del topic.subscriptions[subscription]

@@ -59,6 +59,7 @@ class Subscription:
     __slots__ = (
         "announced",
         "changes",
+        "farewells",
         "floor",
         "greeting",
         "id",
@@ -75,6 +76,7 @@ class Subscription:
         self.topic = command.topic
         self.id = command.id
         self.snapshot = command.snapshot
+        self.farewells = subscriber.recall(wire.unsubscribed(command.topic))
         self.greeting: Message | None = wire.subscribed(command.topic, command.id)
         self.announced = False
         self.floor: str | None = None
@@ -143,6 +145,13 @@ class Mailbox:
         self._replies.append(message)
         self.flush()
 
+    def recall(self, message: Message) -> list[Message]:
+        """Take back replies not sent yet: rows go before replies, and these before some rows."""
+        recalled = [reply for reply in self._replies if reply.text == message.text]
+        for reply in recalled:
+            self._replies.remove(reply)
+        return recalled
+
     def mark(self, subscription: Subscription) -> None:
         """This subscription has something to send."""
         self._ready[subscription] = None
@@ -174,6 +183,8 @@ class Mailbox:
         room = CHUNK
         while self._ready and room > 0:
             subscription = next(iter(self._ready))
+            taken += subscription.farewells
+            subscription.farewells = []
             if subscription.greeting is not None:
                 taken.append(subscription.greeting)
                 subscription.greeting = None

@@ -567,3 +567,19 @@ def test_what_is_asked_for_is_announced() -> None:
     assert json.dumps(hub.routes.templates()) == json.dumps(
         [("orders", "orders"), ("orders", "orders/{id}"), ("orders", "by/{customer}")]
     )
+
+
+def test_leaving_a_topic_is_answered_before_it_is_followed_again(bench: Bench) -> None:
+    mailbox, sink = bench.join("orders")
+    bench.serve("a", 1)
+    sink.news()
+    sink.room = 0
+    for _ in range(2):
+        bench.hub.unsubscribe(mailbox, "orders")
+        bench.hub.subscribe(mailbox, wire.Subscribe("orders"))
+    bench.serve("b", 1)
+    sink.room = None
+    mailbox.flush()
+    told = brief(sink.news())
+    assert told.count("unsubscribed") == 2
+    assert told[-2:] == ["subscribed", "snapshot 1@b"]
