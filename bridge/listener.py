@@ -10,7 +10,8 @@ The rules:
   come back in time. LISTEN succeeds through a transaction pooler and hears nothing, and
   a frozen link raises nothing: only a notification to oneself finds either.
 - Reading waits for nobody but the one who iterates, who must wait for nobody either: a
-  listener that does not read fills the NOTIFY queue of the whole cluster.
+  listener that does not read fills the NOTIFY queue of the whole cluster. Where the
+  event loop hangs, a thread gives the session up.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, parse
 from bridge.errors import DatabaseError
 from bridge.session import Session, Target
+from bridge.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
@@ -150,10 +152,11 @@ class Listener:
                 await session.execute(_AS_IT_IS)
                 await session.execute(self._listen)
             async with self._beating(session):
-                while not session.heard:
-                    await session.arrivals()
-                await self._settle(session)
-                yield session
+                with Watchdog(session.line()):
+                    while not session.heard:
+                        await session.arrivals()
+                    await self._settle(session)
+                    yield session
 
     async def _refuse_standby(self, session: Session) -> None:
         if await session.execute(_IN_RECOVERY) == "t":

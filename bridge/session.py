@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import socket
 import traceback
 from typing import TYPE_CHECKING, Any, Self
 
@@ -104,6 +106,10 @@ class Session:
             # traceback would keep it for as long as anyone keeps the error.
             traceback.clear_frames(error.__traceback__)
             raise
+
+    def line(self) -> socket.socket:
+        """This connection by another descriptor, which is the caller's to close."""
+        return socket.socket(fileno=os.dup(self._socket))
 
     async def execute(self, statement: sql.Composable) -> str | None:
         """Run one short statement; the first value it returns, as text."""
