@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-ENVIRONMENT = {"DATABASE_URL": "postgresql:///app", "DIRECT_URL": "postgresql:///app"}
+ENVIRONMENT = {
+    "DATABASE_URL": "postgresql:///app",
+    "DIRECT_URL": "postgresql:///app",
+    "JWT_SECRET": "0123456789abcdef0123456789abcdef",
+}
 
 
 def text(name: str) -> str:

@@ -20,6 +20,7 @@ from bridge.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bridge.config.auth import AuthConfig
     from bridge.topics import Template
 
 Step: TypeAlias = str | int
@@ -76,19 +77,21 @@ class ServerConfig:
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What one instance takes on. `message` is bytes, `subscriptions` are per connection."""
+    """What one instance takes on. `message` is bytes, `subscriptions` are per connection,
+    `unauthenticated` is seconds."""
 
     connections: int = 10_000
     subscriptions: int = 200
     message: int = 65_536
     snapshot_rows: int = 10_000
+    unauthenticated: float = 10.0
 
 
 @dataclass(frozen=True)
 class Config:
     """The whole file. `database` and `listen` hold passwords, so no repr has them.
 
-    `reconcile` is seconds; 0 is never.
+    `reconcile` is seconds; 0 is never. `auth` as text is `none`: everybody may see everything.
     """
 
     file: str
@@ -96,13 +99,18 @@ class Config:
     listen: str = field(repr=False)
     schema: str = "rowcast"
     tables: Mapping[str, TableConfig] = field(default_factory=dict)
-    auth: str | None = None
+    auth: AuthConfig | str | None = None
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
     reconcile: float = 60.0
     places: Mapping[tuple[Step, ...], Place] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    @property
+    def guard(self) -> AuthConfig | None:
+        """Who may see what; None where nobody is asked."""
+        return None if isinstance(self.auth, str) else self.auth
 
     @property
     def exposed(self) -> str | None:
@@ -113,7 +121,8 @@ class Config:
             return None
         return (
             f"{self.server.host!r} is reachable from other machines, and whoever connects may"
-            " read everything that is watched; write `auth: none` if that is meant"
+            " read everything that is watched; say in `auth` who may, or write `auth: none` if"
+            " everybody is meant"
         )
 
     def place(self, *path: Step) -> Place:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from bridge.config import TableConfig, dotted, links, values
+from bridge.config import TableConfig, auth_checks, dotted, links, values
 from bridge.topics import encode
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def findings(source: Source) -> Iterator[Finding]:
         if "table" not in entry:
             yield from _implied_table(name, path)
     yield from links.findings(dict(_tables(source.data)))
+    yield from auth_checks.findings(source.data)
     yield from _repeats(source.data, ())
     yield from _shapes(source)
 

@@ -11,12 +11,14 @@ import json
 import sys
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bridge.config import values
-from bridge.config.source import Scalar
+from bridge.config.auth_model import Allow, Auth, Jwt, OpenOrAuth
+from bridge.config.sections import Alternative, Section, empty
+from bridge.config.sections import key as _key
 from bridge.topics import Template
 
 NOT_YET = {
@@ -52,7 +54,6 @@ Count: TypeAlias = Annotated[int, PlainValidator(lambda value: values.count(valu
 Port: TypeAlias = Annotated[int, PlainValidator(values.port), _PORT]
 Duration: TypeAlias = Annotated[float, PlainValidator(values.duration), _DURATION]
 Size: TypeAlias = Annotated[int, PlainValidator(values.size), _SIZE]
-Auth: TypeAlias = Annotated[str, PlainValidator(values.auth), WithJsonSchema({"const": "none"})]
 Sql: TypeAlias = Annotated[str, PlainValidator(values.text), _TEXT]
 Operation: TypeAlias = Annotated[
     str, PlainValidator(values.operation), WithJsonSchema({"enum": [*values.OPERATIONS]})
@@ -61,32 +62,17 @@ Trigger: TypeAlias = Annotated[
     str, PlainValidator(values.trigger), WithJsonSchema({"enum": [*values.TRIGGERS]})
 ]
 Columns: TypeAlias = Annotated[list[Column], Field(min_length=1)]
+ColumnsOrAll: TypeAlias = Annotated[
+    Columns | None,
+    BeforeValidator(lambda value: None if value == values.ALL else value),
+    Alternative(values.ALL),
+]
 Operations: TypeAlias = Annotated[list[Operation], Field(min_length=1)]
 Through: TypeAlias = Annotated[dict[Column, Column], Field(min_length=1)]
 Topics: TypeAlias = Annotated[list[Topic], Field(min_length=1)]
 
 
-def _key(description: str, **schema: Any) -> Any:
-    """A key that may be left out; `schema` is what editors know beyond its type."""
-    return Field(default=None, description=description, json_schema_extra=schema or None)
-
-
-def _empty(value: object) -> object:
-    """`orders:` with nothing behind it means all defaults."""
-    return {} if isinstance(value, Scalar) and value.kind == "null" else value
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        arbitrary_types_allowed=True,
-        json_schema_extra={"type": ["object", "null"]},
-    )
-
-
-class Table(_Section):
+class Table(Section):
     """One watched table."""
 
     table: Relation | None = _key(
@@ -102,7 +88,10 @@ class Table(_Section):
         "Default: the public name, and the public name with the key behind it.",
         examples=[["orders", "orders/{id}"]],
     )
-    columns: Columns | None = _key("The only columns that leave the database. Default: every one.")
+    columns: ColumnsOrAll = _key(
+        "The only columns that leave the database; all says in writing that it is every one, "
+        "which auth asks for. Default: every one."
+    )
     exclude: list[Column] | None = _key(
         "Columns that stay in the database; not together with columns. One that is added to the "
         "table later is not sent before the next migrate.",
@@ -144,7 +133,7 @@ class Table(_Section):
     leading: Flag | None = _key("As at the top of the file, for this table.")
 
 
-class Server(_Section):
+class Server(Section):
     """Where subscribers connect."""
 
     host: Host | None = _key("The address or name to listen on.", default="127.0.0.1")
@@ -158,16 +147,19 @@ class Server(_Section):
     )
 
 
-class Limits(_Section):
+class Limits(Section):
     """What one instance takes on."""
 
     connections: Count | None = _key("Connections at the same time.", default=10000)
     subscriptions: Count | None = _key("Topics per connection.", default=200)
     message: Size | None = _key("The largest message a subscriber may send.", default="64KiB")
     snapshot_rows: Count | None = _key("The most rows a topic's snapshot may have.", default=10000)
+    unauthenticated: Duration | None = _key(
+        "How long a WebSocket may take to send a token, with auth.", default="10s"
+    )
 
 
-class File(_Section):
+class File(Section):
     """Rowcast's config file."""
 
     model_config = ConfigDict(json_schema_extra={"type": "object"})
@@ -199,27 +191,30 @@ class File(_Section):
         description="The schema for the bridge's own objects, and its NOTIFY channel's name.",
         json_schema_extra={"default": "rowcast"},
     )
-    auth: Auth | None = _key(
-        "none: whoever can connect may read everything that is watched. "
-        "Needed to serve on an address other than a loopback one."
+    auth: OpenOrAuth | None = _key(
+        "Who may see what; or none: whoever can connect may read everything that is watched. "
+        "One of the two is needed to serve on an address other than a loopback one."
     )
     tables: Annotated[
-        dict[PublicName, Annotated[Table, BeforeValidator(_empty)]], Field(min_length=1)
+        dict[PublicName, Annotated[Table, BeforeValidator(empty)]], Field(min_length=1)
     ] = Field(description="Watched tables by public name; an entry may be empty.")
-    server: Annotated[Server, BeforeValidator(_empty)] | None = None
-    limits: Annotated[Limits, BeforeValidator(_empty)] | None = None
+    server: Annotated[Server, BeforeValidator(empty)] | None = None
+    limits: Annotated[Limits, BeforeValidator(empty)] | None = None
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     "": File,
     "tables": Table,
     "server": Server,
     "limits": Limits,
+    "auth": Auth,
+    "auth.jwt": Jwt,
+    "auth.allow": Allow,
 }
 
 
 def keys(section: str) -> tuple[str, ...]:
-    """The accepted keys of the file (`""`), of a table (`tables`), `server` or `limits`."""
+    """The accepted keys of the file (`""`), of a table (`tables`), or of a section by its path."""
     fields = SECTIONS[section].model_fields
     return tuple(field.alias or name for name, field in fields.items())
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, values
+from bridge.config.auth import AuthConfig, JwtConfig, Rule
+from bridge.config.auth_model import Auth
 from bridge.config.checks import findings
 from bridge.config.model import NOT_YET, SECTIONS, File, Table, keys
 from bridge.config.source import REFUSED, parse
@@ -66,9 +68,11 @@ def _message(detail: ErrorDetails) -> str:
         case "value_error":
             return str(detail["ctx"]["error"])
         case "missing":
-            return "is missing; name at least one table"
+            return f"is missing; {_MISSING[detail['loc'][-1]]}"
         case "too_short" if detail["loc"][-1] == "through":
             return "is empty; write own_column: its_key_column, or remove the key"
+        case "too_short" if detail["loc"][-1] == "allow":
+            return "is an empty list, which allows nothing to anybody; write a rule"
         case "too_short" if isinstance(found, dict):
             return "is empty; name at least one table"
         case "too_short":
@@ -79,6 +83,14 @@ def _message(detail: ErrorDetails) -> str:
             return _not_a("a mapping", found, "key: value")
 
 
+_MISSING: dict[str | int, str] = {
+    "tables": "name at least one table",
+    "jwt": "say how tokens are verified",
+    "allow": "nothing is allowed but what a rule here allows",
+    "topic": "say which topics the rule allows",
+}
+
+
 def _not_a(kind: str, found: Any, example: str) -> str:
     shown = values.shown(found)
     if shown == "nothing":
@@ -87,7 +99,7 @@ def _not_a(kind: str, found: Any, example: str) -> str:
 
 
 def _unknown(path: tuple[str | int, ...]) -> str:
-    section, key = (str(path[0]) if len(path) > 1 else ""), str(path[-1])
+    section, key = _section(path), str(path[-1])
     if key in NOT_YET.get(section, ()):
         return "not supported by this version; remove it"
     if homes := [other for other in SECTIONS if key in keys(other)]:
@@ -95,6 +107,12 @@ def _unknown(path: tuple[str | int, ...]) -> str:
     if similar := difflib.get_close_matches(key, keys(section), 1):
         return f"unknown key (did you mean '{similar[0]}'?)"
     return f"unknown key; known here are {', '.join(keys(section))}"
+
+
+def _section(path: tuple[str | int, ...]) -> str:
+    """`("auth", "allow", 0, "topic")` → `auth.allow`."""
+    names = [str(step) for step in path[:-1] if isinstance(step, str)]
+    return "tables" if names[:1] == ["tables"] else ".".join(names[:2])
 
 
 def _where(section: str) -> str:
@@ -126,7 +144,7 @@ def _config(model: File, database: str, source: Source) -> Config:
         reconcile=Config.reconcile if model.reconcile is None else model.reconcile,
         schema=model.schema_ or Config.schema,
         tables=MappingProxyType(tables),
-        auth=model.auth,
+        auth=_auth(model.auth) if isinstance(model.auth, Auth) else model.auth,
         server=ServerConfig(**_given(model.server)),
         limits=LimitsConfig(**_given(model.limits)),
         places=MappingProxyType(source.places),
@@ -136,6 +154,11 @@ def _config(model: File, database: str, source: Source) -> Config:
 def _table(name: str, table: Table, defaults: dict[str, Any], source: Source) -> TableConfig:
     given = {"table": table.table or values.relation(name)} | defaults | _given(table)
     return TableConfig(name=name, line=source.places["tables", name][0], **given)
+
+
+def _auth(auth: Auth) -> AuthConfig:
+    rules = tuple(Rule(rule.topic, rule.when or {}) for rule in auth.allow)
+    return AuthConfig(JwtConfig(**_given(auth.jwt)), rules)
 
 
 def _given(section: BaseModel | None, *only: str) -> dict[str, Any]:

@@ -6,18 +6,20 @@ model knows what was expected, so only there is `no` told apart from "no". What
 cannot be meant is refused here: duplicate keys, keys that are not text, anchors and
 aliases (271 bytes of them expand to millions of values), tags, a second document.
 
-`${NAME}` and `${NAME:-default}` are filled in last, in values and not in keys.
+`${NAME}`, `${NAME:-default}` and `${file:PATH}` are filled in last, in values and not in
+keys.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
 from bridge.config import dotted
+from bridge.config.filling import Filled as Filled
+from bridge.config.filling import fill
 from bridge.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ Path: TypeAlias = "tuple[Step, ...]"
 MAX_SIZE = 1_000_000
 MAX_DEPTH = 20
 _TAG = "tag:yaml.org,2002:"
-_VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\})?")
 _UNSTORABLE = "has a NUL or half a character in it, which PostgreSQL cannot hold; remove it"
 _KINDS = {"bool": "a boolean", "int": "a number", "float": "a number", "timestamp": "a date"}
 
@@ -46,13 +47,6 @@ class Scalar(NamedTuple):
     def reading(self) -> str:
         """What YAML takes it for, in words."""
         return _KINDS.get(self.kind, "something other than text")
-
-
-class Filled(str):
-    """A value from the environment: problems show `source`, the text before filling in."""
-
-    __slots__ = ("source",)
-    source: str
 
 
 class Refused:
@@ -160,7 +154,7 @@ class Source:
 
     def _text(self, text: str, path: Path) -> str | Refused:
         try:
-            filled = _fill(text, self.env)
+            filled = fill(text, self.env)
         except ValueError as error:
             self.complain(str(error), path)
             return REFUSED
@@ -254,30 +248,6 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
         return f"not YAML: {problem}; quote text with special characters in it"
     since = f" ({error.context}, line {error.context_mark.line + 1})" if error.context_mark else ""
     return f"not YAML: {problem}{since}"
-
-
-def _fill(text: str, env: Mapping[str, str]) -> str:
-    """Puts the environment into a value. Raises `ValueError` naming what is not there."""
-    if "${" not in text:
-        return text
-
-    def variable(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        if match[0] == "$${":
-            return "${"
-        if name is None:
-            raise ValueError("has '${' without NAME and '}'; write ${NAME}, or $${ for the text")
-        if value := env.get(name) or default:
-            return value
-        if name not in env and default is None:
-            raise ValueError(
-                f"{name} is not set in the environment; set it, or write ${{{name}:-default}}"
-            )
-        return ""
-
-    filled = Filled(_VARIABLE.sub(variable, text))
-    filled.source = text
-    return filled
 
 
 def _unstorable(text: str) -> bool:

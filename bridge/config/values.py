@@ -35,6 +35,8 @@ _HOUR = 3600.0
 
 OPERATIONS = ("insert", "update", "delete")
 TRIGGERS = ("statement", "row")
+ALL = "all"
+"""Every column, said in writing."""
 
 
 def shown(value: object) -> str:
@@ -236,13 +238,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def auth(value: Data) -> str:
-    """`none`, which says in writing that whoever can connect may read everything."""
-    if value == "none":
-        return "none"
-    raise ValueError(f"{shown(value)} is not supported by this version; only `none` is")
 
 
 def origin(value: Data) -> str:

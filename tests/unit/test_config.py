@@ -16,7 +16,7 @@ from bridge.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = "postgresql://app:s3cret@db.example.com/shop"
-ENV = {"DATABASE_URL": URL}
+ENV = {"DATABASE_URL": URL, "JWT_SECRET": "0123456789abcdef0123456789abcdef"}
 
 
 def table(entry: str, **env: str) -> TableConfig:
@@ -70,11 +70,6 @@ def test_serving_strangers_must_be_asked_for_in_writing(host: str) -> None:
         loads(text)
     assert str(error.value).startswith("config.yaml:3:16: server.host: ")
     assert loads(text + "auth: none\n").server.host == host
-
-
-def test_auth_is_none_or_not_built_yet() -> None:
-    with pytest.raises(ConfigError, match="not supported by this version; only `none` is"):
-        loads("database: host=a\ntables: {t: }\nauth: {jwt: {secret: x}}\n")
 
 
 def test_sections_convert() -> None:
