@@ -7,6 +7,7 @@ An error names the thing, the value and the next step, and says whose fault it i
     ├── CatalogError     the database's shape: a table, key or column that is not there
     ├── DatabaseError    the database's state: unreachable, a standby, behind a pooler
     └── ProtocolError    a subscriber's: becomes an `error` message, never a crash
+        └── TokenError   its token is not what it says, or no longer
 """
 
 from __future__ import annotations
@@ -63,3 +64,11 @@ class ProtocolError(BridgeError):
     def __init__(self, code: str, message: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+class TokenError(ProtocolError):
+    """A token that proves nothing. `expired`: it did, and a fresh one would."""
+
+    def __init__(self, message: str, *, expired: bool = False) -> None:
+        super().__init__("unauthenticated", message)
+        self.expired = expired
