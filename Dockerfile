@@ -1,5 +1,5 @@
 # The bridge as an image: it needs a config (mount it, or set ROWCAST_CONFIG) and a database.
-# It serves on every address of its container, so the config has to say `auth: none`.
+# It serves on every address of its container, so the config needs `auth`: rules, or `none`.
 #   docker build -t rowcast .
 #   docker run -p 8765:8765 -e DATABASE_URL -v "$PWD/config.yaml:/etc/rowcast/config.yaml:ro" rowcast
 
@@ -8,7 +8,8 @@ WORKDIR /src
 RUN python -m venv /opt/rowcast && pip install --no-cache-dir build
 COPY . .
 RUN python -m build --wheel --outdir /dist \
-    && /opt/rowcast/bin/pip install --no-cache-dir --constraint constraints.txt /dist/*.whl
+    && /opt/rowcast/bin/pip install --no-cache-dir --constraint constraints.txt \
+        "$(echo /dist/*.whl)[auth]"
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent rowcast

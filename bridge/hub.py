@@ -89,6 +89,12 @@ class Hub:
         if self.live:
             mailbox.settle()
 
+    def revoke(self, mailbox: Mailbox, topic: str, error: ProtocolError) -> None:
+        """End a subscription with the reason; what it has not been sent yet is not sent."""
+        self._refuse([mailbox.subscriptions[topic]], error)
+        if self.live:
+            mailbox.settle()
+
     def _remove(self, subscription: Subscription) -> None:
         mailbox, topic = subscription.subscriber, self._topics[subscription.topic]
         del mailbox.subscriptions[topic.name]

@@ -7,6 +7,7 @@ are: never parsed, never written anew, so nothing that JSON can say is lost here
 from __future__ import annotations
 
 import json
+import math
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,6 +69,12 @@ def unsubscribed(topic: str) -> Message:
 
 def status(state: str) -> Message:
     return _message("status", state=state)
+
+
+def authenticated(expires: float | None) -> Message:
+    """`expires` is seconds since 1970; None where nobody is asked for a token."""
+    about = {} if expires is None else {"expires": math.floor(expires)}
+    return _message("authenticated", **about)
 
 
 def pong() -> Message:
@@ -136,11 +143,18 @@ class Unsubscribe(NamedTuple):
     topic: str
 
 
+class Authenticate(NamedTuple):
+    token: str
+
+    def __repr__(self) -> str:
+        return "Authenticate(token=…)"
+
+
 class Ping(NamedTuple):
     pass
 
 
-Command = Subscribe | Unsubscribe | Ping
+Command = Subscribe | Unsubscribe | Authenticate | Ping
 
 
 ID = 256
@@ -154,14 +168,16 @@ def parse(frame: str | bytes) -> Command:
     if kind == "ping":
         return Ping()
     if kind == "subscribe":
-        return Subscribe(_topic(message), _echo(message), _flag(message, "snapshot"))
+        return Subscribe(_text(message, "topic"), _echo(message), _flag(message, "snapshot"))
     if kind == "unsubscribe":
-        return Unsubscribe(_topic(message))
+        return Unsubscribe(_text(message, "topic"))
+    if kind == "auth":
+        return Authenticate(_text(message, "token", secret=True))
     if kind is None:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, 'the message has no "type"')
     raise ProtocolError(
         ErrorCode.UNKNOWN_TYPE,
-        f"unknown type {_short(kind)}; known are subscribe, unsubscribe, ping",
+        f"unknown type {_short(kind)}; known are subscribe, unsubscribe, auth, ping",
     )
 
 
@@ -177,11 +193,12 @@ def _object(frame: str | bytes) -> dict[str, Any]:
     return message
 
 
-def _topic(message: dict[str, Any]) -> str:
-    topic = message.get("topic")
-    if not isinstance(topic, str) or not topic:
-        raise ProtocolError(ErrorCode.BAD_MESSAGE, f'"topic" is {_short(topic)}; give a string')
-    return topic
+def _text(message: dict[str, Any], name: str, *, secret: bool = False) -> str:
+    value = message.get(name)
+    if not isinstance(value, str) or not value:
+        found = "not text" if secret else _short(value)
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f'"{name}" is {found}; give a string')
+    return value
 
 
 def _echo(message: dict[str, Any]) -> Any:

@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from bridge.backoff import Backoff
+    from bridge.client.connection import Token
     from bridge.client.wire import Message, Since
 
 
 class Client:
     """A subscriber of the bridge at `url`, `http://host:port` or the WebSocket's own address.
 
-    `token` goes along as `Authorization: Bearer`. `backoff` makes the delays of one connection.
+    `token` goes along as `Authorization: Bearer`: text, or a function that gives it, which may be
+    a coroutine's and is called for each connection; so one that expires is followed by a fresh
+    one. `backoff` makes the delays of one connection.
     """
 
     def __init__(
-        self, url: str, token: str | None = None, *, backoff: Callable[[], Backoff] = patience
+        self, url: str, token: Token = None, *, backoff: Callable[[], Backoff] = patience
     ) -> None:
         self.url = url
         self._token = token

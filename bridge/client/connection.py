@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -19,7 +19,9 @@ from bridge.client.wire import Following, Lost
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+
+    Token: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
 
 FINAL = 4500
 """Close codes from here on say: do not come back."""
@@ -37,6 +39,14 @@ def endpoint(url: str) -> str:
     scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
     path = rest.rstrip("/")
     return f"{scheme}{separator}{path if path.endswith('/ws') else f'{path}/ws'}"
+
+
+async def fresh(token: Token) -> str | None:
+    """The token to use now."""
+    if not callable(token):
+        return token
+    made = token()
+    return made if isinstance(made, str) else await made
 
 
 def patience() -> Backoff:
@@ -61,15 +71,19 @@ async def received(
     url: str,
     commands: Callable[[], Iterable[str]],
     *,
-    token: str | None = None,
+    token: Token = None,
     backoff: Backoff | None = None,
 ) -> AsyncGenerator[str | Lost, None]:
-    """Frames, and after each connection a `Lost`; `commands` are sent at the start of each."""
+    """Frames, and after each connection a `Lost`; `commands` are sent at the start of each.
+
+    `token` is asked for anew for each. What it raises is raised here.
+    """
     backoff = backoff or patience()
     while True:
         reason = "closed"
         try:
-            async with aclosing(_connected(endpoint(url), commands(), token)) as frames:
+            current = await fresh(token)
+            async with aclosing(_connected(endpoint(url), commands(), current)) as frames:
                 async for frame in frames:
                     backoff.reset()
                     yield frame

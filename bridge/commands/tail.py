@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,17 +23,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", metavar="CURSOR", help="resume after a message that had this cursor"
     )
+    parser.add_argument(
+        "--token",
+        default=os.environ.get("ROWCAST_TOKEN"),
+        help="a token, where the bridge asks for one (default: $ROWCAST_TOKEN, which other users of"
+        " this machine do not see)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    asyncio.run(_tail(args.url, args.topics, args.since))
+    asyncio.run(_tail(args.url, args.topics, args.since, args.token))
     return 0
 
 
-async def _tail(url: str, topics: list[str], since: str | None) -> None:
+async def _tail(url: str, topics: list[str], since: str | None, token: str | None) -> None:
     from bridge.client import Client, Lost
 
-    async with Client(url) as client:
+    async with Client(url, token) as client:
         async for line in client.lines(*topics, since=since):
             if isinstance(line, Lost):
                 _notice(f"{url}: {line.reason}; trying again in {line.delay:.1f} s")

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
+from bridge.gateways.access import Entry
+
 if TYPE_CHECKING:
     from bridge.mailbox import Mailbox
     from bridge.metrics import Metrics
@@ -40,6 +42,8 @@ class Connection(ServerConnection):
     """A `Sink`. `metrics` is set on a subclass made per gateway."""
 
     metrics: Metrics
+    entry = Entry(None, None)
+    """What came of the token in the request; a WebSocket learns it when it is open."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

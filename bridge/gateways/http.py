@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
+from bridge.errors import ProtocolError, TokenError
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from bridge.errors import ProtocolError
     from bridge.health import Health
     from bridge.hub import Hub
     from bridge.metrics import Metrics
+
+
+READYZ = "/readyz"
+_OPEN = frozenset({"/healthz", READYZ, "/metrics"})
 
 
 class Pages:
@@ -30,12 +34,19 @@ class Pages:
         self._health = health
         self._metrics = metrics
         self._instance = instance
-        self._paths = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._text}
+        self._paths = {"/healthz": self._healthz, READYZ: self._readyz, "/metrics": self._text}
         if inspector:
             self._paths |= {"/": self._page, "/inspector/topics": self._topics}
 
-    def answer(self, method: str, path: str) -> Response:
-        """`path` comes without its query."""
+    def guarded(self, path: str) -> bool:
+        """Whether this shows what only those may see who have a token, where tokens are asked for.
+
+        Health and metrics have to be read by what has none: they show counts and no names.
+        """
+        return path in self._paths and path not in _OPEN
+
+    def answer(self, method: str, path: str, *, known: bool = True) -> Response:
+        """`path` comes without its query; `known` is who has a token, or needs none."""
         page = self._paths.get(path)
         if page is None:
             response = text(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
@@ -43,15 +54,17 @@ class Pages:
             response = text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.\n")
             response.headers["Allow"] = "GET, HEAD"
         else:
-            response = page()
+            response = page() if known or path != READYZ else self._ready([])
         return response
 
     def _healthz(self) -> Response:
         return text(HTTPStatus.OK, "ok\n")
 
     def _readyz(self) -> Response:
+        return self._ready(list(self._health.reasons.values()))
+
+    def _ready(self, reasons: list[str]) -> Response:
         status = HTTPStatus.OK if self._health.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        reasons = list(self._health.reasons.values())
         return _json(status, {"ready": self._health.ready, "reasons": reasons})
 
     def _text(self) -> Response:
@@ -110,6 +123,9 @@ def refusal(error: ProtocolError, status: HTTPStatus | None = None) -> Response:
     """An error of the protocol as an answer; what passes says when to ask again."""
     status = status or _STATUS[error.code]
     response = _json(status, {"code": error.code, "message": str(error)})
+    if error.code == ErrorCode.UNAUTHENTICATED:
+        bad = ', error="invalid_token"' if isinstance(error, TokenError) else ""
+        response.headers["WWW-Authenticate"] = f'Bearer realm="rowcast"{bad}'
     if error.code == ErrorCode.UNAVAILABLE:
         # Spread, for those who are refused together would come back together.
         response.headers["Retry-After"] = str(random.randint(*_PASSING[status]))  # noqa: S311
@@ -119,6 +135,8 @@ def refusal(error: ProtocolError, status: HTTPStatus | None = None) -> Response:
 _STATUS: dict[str, HTTPStatus] = {
     ErrorCode.BAD_MESSAGE: HTTPStatus.BAD_REQUEST,
     ErrorCode.UNKNOWN_TOPIC: HTTPStatus.NOT_FOUND,
+    ErrorCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    ErrorCode.FORBIDDEN: HTTPStatus.FORBIDDEN,
     ErrorCode.SNAPSHOT_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ErrorCode.TOO_MANY_SUBSCRIPTIONS: HTTPStatus.TOO_MANY_REQUESTS,
     ErrorCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -15,15 +15,16 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import MultipleValuesError
-from websockets.exceptions import ConnectionClosed
 
 from bridge import __version__, wire
 from bridge.config.values import is_loopback
 from bridge.errors import BridgeError, ProtocolError
-from bridge.gateways import sse, state
+from bridge.gateways.access import NO_TOKEN, Access, subprotocol
 from bridge.gateways.connection import WRITE_LIMIT, Connection
-from bridge.gateways.http import Pages, no_content, refusal, text
-from bridge.gateways.origins import PREFLIGHT, allowed, readable, sharing
+from bridge.gateways.http import Pages, refusal, text
+from bridge.gateways.origins import allowed
+from bridge.gateways.reading import STATE, Reading, forbidden
+from bridge.gateways.websocket import Session, farewell
 from bridge.wire import CloseCode, ErrorCode
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from bridge.config import Config
+    from bridge.gateways.access import Entry
     from bridge.health import Health
     from bridge.hub import Hub
-    from bridge.mailbox import Mailbox
     from bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,6 @@ log = logging.getLogger(__name__)
 
 CLOSING = 5.0
 """Seconds a peer has to take a close frame and to answer it."""
-
-
-STATE = "/state/"
 
 
 def pace(count: int, drain: float) -> float:
@@ -67,7 +65,16 @@ class Gateway:
         self._pages = Pages(
             hub, health, metrics, instance=instance, inspector=config.server.inspector
         )
-        self._streams = sse.Streams(hub, metrics, config.limits.subscriptions)
+        self._access = Access(config, hub, metrics)
+        self._reading = Reading(
+            config,
+            hub,
+            self._access,
+            metrics,
+            busy=self._busy,
+            welcome=self._welcome,
+            local=self._local,
+        )
         self._server: Server | None = None
         self._stopping = False
 
@@ -81,6 +88,7 @@ class Gateway:
                 settings.port,
                 create_connection=type("Connection", (Connection,), {"metrics": self._metrics}),
                 process_request=self._requested,
+                select_subprotocol=subprotocol,
                 compression=None,
                 max_size=self._config.limits.message,
                 open_timeout=None,
@@ -135,39 +143,29 @@ class Gateway:
 
     async def _answer(self, connection: Connection, request: Request) -> Response | None:
         target = _target(request)
-        if target.path == "/ws":
-            return self._upgrade(request)
         if target.path == "/sse" or target.path.startswith(STATE):
-            return await self._data(connection, request, target)
-        return self._pages.answer(request.method, target.path)
+            return await self._reading.answer(connection, request, target)
+        if target.path == "/ws" and (refused := self._upgrade(request)) is not None:
+            return refused
+        entry = connection.entry = await self._access.enter(request.headers, target.query)
+        if target.path != "/ws":
+            return self._page(request.method, target.path, entry)
+        return refusal(entry.error) if entry.error and entry.passes else None
+
+    def _page(self, method: str, path: str, entry: Entry) -> Response:
+        known = self._access.known(entry)
+        if known or not self._pages.guarded(path):
+            return self._pages.answer(method, path, known=known)
+        return refusal(entry.error or NO_TOKEN)
 
     def _upgrade(self, request: Request) -> Response | None:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not allowed(origin, host, self._config.server.allowed_origins, local=self._local):
-            return _forbidden(origin)
+            return forbidden(origin)
         if self._stopping or not self._hub.routes:
             # Which topics there are is known once the database has been reached.
             return text(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready yet; try again.\n")
         return None
-
-    async def _data(
-        self, connection: Connection, request: Request, target: SplitResult
-    ) -> Response | None:
-        """Rows for whoever may read them: a stream, or a state."""
-        origin, host = request.headers.get("Origin"), request.headers.get("Host")
-        if not readable(origin, host, self._config.server.allowed_origins, local=self._local):
-            return _forbidden(origin or host)
-        if request.method == "OPTIONS":
-            return no_content(PREFLIGHT | sharing(origin))
-        if request.method not in ("GET", "HEAD"):
-            return no_content({"Allow": PREFLIGHT["Allow"]}, HTTPStatus.METHOD_NOT_ALLOWED)
-        if target.path == "/sse":
-            response = await self._stream(connection, request, target.query)
-        else:
-            response = await self._state(connection, request, target.path.removeprefix(STATE))
-        for name, value in sharing(origin).items():
-            response.headers[name] = value
-        return response
 
     def _busy(self) -> tuple[ProtocolError, HTTPStatus] | None:
         """Why nobody is taken now; it passes."""
@@ -179,60 +177,20 @@ class Gateway:
             return error, HTTPStatus.TOO_MANY_REQUESTS
         return None
 
-    async def _stream(self, connection: Connection, request: Request, query: str) -> Response:
-        headers = request.headers
-        if (busy := self._busy()) is not None:
-            response = refusal(*busy)
-            return sse.come_back(response) if sse.by_itself(headers.get("Accept")) else response
-        try:
-            asked = sse.asked(query, headers.get("Last-Event-ID"))
-            self._streams.check(asked.topics)
-        except ProtocolError as error:
-            unknown = error.code == ErrorCode.UNKNOWN_TOPIC
-            return refusal(error, HTTPStatus.BAD_REQUEST if unknown else None)
-        if request.method == "GET":
-            head = sse.head(sharing(headers.get("Origin")))
-            await self._streams.serve(connection, asked, head, self._welcome())
-        return sse.head({})
-
-    async def _state(self, connection: Connection, request: Request, topic: str) -> Response:
-        if (busy := self._busy()) is not None:
-            return refusal(*busy)
-        known = request.headers.get("If-None-Match")
-        return await state.answer(connection, self._hub, topic, known, self._welcome())
-
     def _welcome(self) -> wire.Message:
         return wire.welcome(self._instance, __version__)
 
     async def _connected(self, connection: ServerConnection) -> None:
         assert isinstance(connection, Connection)
-        if self._hub.subscribers >= self._config.limits.connections:
+        grant, error = connection.entry
+        if error is not None:
+            await connection.close(*farewell(error))
+        elif self._hub.subscribers >= self._config.limits.connections:
             await connection.close(CloseCode.OVER_LIMIT, "too many connections")
-            return
-        connection.mailbox = self._hub.join(connection, self._welcome())
-        try:
-            async for frame in connection:
-                self._command(connection.mailbox, frame)
-                # Who asks without reading the answers is not listened to meanwhile.
-                await connection.drain()
-        except (ConnectionClosed, ConnectionError):
-            pass
-        finally:
-            self._hub.leave(connection.mailbox)
-
-    def _command(self, mailbox: Mailbox, frame: str | bytes) -> None:
-        about: dict[str, object] = {}
-        try:
-            command = wire.parse(frame)
-            about = {name: getattr(command, name, None) for name in ("topic", "id")}
-            if isinstance(command, wire.Subscribe):
-                self._hub.subscribe(mailbox, command)
-            elif isinstance(command, wire.Unsubscribe):
-                self._hub.unsubscribe(mailbox, command.topic)
-            else:
-                mailbox.reply(wire.pong())
-        except ProtocolError as error:
-            mailbox.reply(wire.error(error.code, str(error), **about))  # type: ignore[arg-type]
+        else:
+            patience = self._config.limits.unauthenticated
+            session = Session(connection, self._hub, self._access, patience)
+            await session.run(grant, self._welcome())
 
 
 def _target(request: Request) -> SplitResult:
@@ -241,8 +199,3 @@ def _target(request: Request) -> SplitResult:
         return urlsplit(request.path)
     except ValueError:
         return urlsplit("")
-
-
-def _forbidden(origin: str | None) -> Response:
-    log.warning("origin refused", extra={"origin": origin})
-    return text(HTTPStatus.FORBIDDEN, "This origin is not in server.allowed_origins.\n")

@@ -23,12 +23,15 @@ from websockets.http11 import Response
 
 from bridge import wire
 from bridge.errors import ProtocolError
+from bridge.gateways.access import Stay
 from bridge.gateways.connection import GRACE
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bridge.auth.tokens import Grant
+    from bridge.gateways.access import Access
     from bridge.gateways.connection import Connection
     from bridge.hub import Hub
     from bridge.mailbox import Mailbox
@@ -152,45 +155,57 @@ class EventStream:
 class Streams:
     """Takes requests for streams to the hub."""
 
-    def __init__(self, hub: Hub, metrics: Metrics, subscriptions: int) -> None:
+    def __init__(self, hub: Hub, access: Access, metrics: Metrics, subscriptions: int) -> None:
         self._hub = hub
+        self._access = access
         self._metrics = metrics
         self._limit = subscriptions
 
-    def check(self, topics: Sequence[str]) -> None:
-        """Raises ProtocolError if no stream of these could ever hold anything."""
+    def check(self, topics: Sequence[str], grant: Grant | None) -> None:
+        """Raises ProtocolError if no stream of these could ever hold anything for this grant."""
         if len(topics) > self._limit:
             raise ProtocolError(
                 ErrorCode.TOO_MANY_SUBSCRIPTIONS, f"at most {self._limit} topics per connection"
             )
-        refusals = [error for topic in topics if (error := self._refusal(topic)) is not None]
+        refusals = [error for topic in topics if (error := self._refusal(topic, grant))]
         if len(refusals) == len(topics):
             raise refusals[0]
 
-    def _refusal(self, topic: str) -> ProtocolError | None:
+    def _refusal(self, topic: str, grant: Grant | None) -> ProtocolError | None:
         try:
+            self._access.check(grant, topic)
             self._hub.routes.resolve(topic)
         except ProtocolError as error:
             return error
         return None
 
     async def serve(
-        self, connection: Connection, asked: Asked, head: Response, greeting: Message
+        self,
+        connection: Connection,
+        asked: Asked,
+        head: Response,
+        greeting: Message,
+        grant: Grant | None,
     ) -> None:
         """Returns when the connection is gone."""
         connection.stream()
         stream = EventStream(connection, asked.topics, self._metrics)
         stream.begin(head)
+        stay = Stay(stream.end)
         mailbox = connection.mailbox = self._hub.join(stream, greeting)
         try:
             for topic in asked.topics:
-                self._subscribe(mailbox, topic)
+                self._subscribe(mailbox, topic, grant)
+            if grant is not None:
+                stay.begin(grant)
             await stream.hold()
         finally:
+            stay.over()
             self._hub.leave(mailbox)
 
-    def _subscribe(self, mailbox: Mailbox, topic: str) -> None:
+    def _subscribe(self, mailbox: Mailbox, topic: str, grant: Grant | None) -> None:
         try:
+            self._access.check(grant, topic)
             self._hub.subscribe(mailbox, wire.Subscribe(topic))
         except ProtocolError as error:
             mailbox.reply(wire.error(error.code, str(error), topic))

@@ -100,12 +100,16 @@ class Stream:
 
 @asynccontextmanager
 async def streaming(
-    address: str, *topics: str, headers: dict[str, str] | None = None, protocol: str = "HTTP/1.1"
+    address: str,
+    *topics: str,
+    headers: dict[str, str] | None = None,
+    protocol: str = "HTTP/1.1",
+    **more: str,
 ) -> AsyncIterator[Stream]:
-    """GET /sse at `http://host:port`; the answer's head has been read."""
+    """GET /sse at `http://host:port`; the answer's head has been read. `more` is of the query."""
     url = urlsplit(address)
     reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=2**24)
-    query = urlencode([("topic", topic) for topic in topics])
+    query = urlencode([*(("topic", topic) for topic in topics), *more.items()])
     lines = [f"GET /sse?{query} {protocol}", f"Host: {url.netloc}", "Accept: text/event-stream"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     writer.write("\r\n".join([*lines, "", ""]).encode())

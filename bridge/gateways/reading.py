@@ -1,0 +1,116 @@
+"""Rows over plain HTTP, to whoever may read them: a stream, or a state."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from bridge.errors import ProtocolError
+from bridge.gateways import sse, state
+from bridge.gateways.access import NO_TOKEN
+from bridge.gateways.http import no_content, refusal, text
+from bridge.gateways.origins import PREFLIGHT, readable, sharing
+from bridge.wire import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from urllib.parse import SplitResult
+
+    from websockets.http11 import Request, Response
+
+    from bridge.config import Config
+    from bridge.gateways.access import Access
+    from bridge.gateways.connection import Connection
+    from bridge.hub import Hub
+    from bridge.metrics import Metrics
+    from bridge.wire import Message
+
+log = logging.getLogger(__name__)
+
+STATE = "/state/"
+
+
+class Reading:
+    """Answers `/sse` and `/state/TOPIC`. `busy` says why nobody is taken now."""
+
+    def __init__(
+        self,
+        config: Config,
+        hub: Hub,
+        access: Access,
+        metrics: Metrics,
+        *,
+        busy: Callable[[], tuple[ProtocolError, HTTPStatus] | None],
+        welcome: Callable[[], Message],
+        local: bool,
+    ) -> None:
+        self._origins = config.server.allowed_origins
+        self._hub = hub
+        self._access = access
+        self._busy = busy
+        self._welcome = welcome
+        self._local = local
+        self._streams = sse.Streams(hub, access, metrics, config.limits.subscriptions)
+
+    async def answer(
+        self, connection: Connection, request: Request, target: SplitResult
+    ) -> Response:
+        origin, host = request.headers.get("Origin"), request.headers.get("Host")
+        if not readable(origin, host, self._origins, local=self._local):
+            return forbidden(origin or host)
+        if request.method == "OPTIONS":
+            return no_content(PREFLIGHT | sharing(origin))
+        if request.method not in ("GET", "HEAD"):
+            return no_content({"Allow": PREFLIGHT["Allow"]}, HTTPStatus.METHOD_NOT_ALLOWED)
+        response = await self._read(connection, request, target)
+        for name, value in sharing(origin).items():
+            response.headers[name] = value
+        return response
+
+    async def _read(
+        self, connection: Connection, request: Request, target: SplitResult
+    ) -> Response:
+        stream = target.path == "/sse"
+        if (busy := self._busy()) is not None:
+            return _later(request, *busy) if stream else refusal(*busy)
+        entry = connection.entry = await self._access.enter(request.headers, target.query)
+        if entry.error is not None and entry.passes and stream:
+            return _later(request, entry.error, HTTPStatus.SERVICE_UNAVAILABLE)
+        if not self._access.known(entry):
+            return refusal(entry.error or NO_TOKEN)
+        if stream:
+            return await self._stream(connection, request, target.query)
+        return await self._state(connection, request, target.path.removeprefix(STATE))
+
+    async def _stream(self, connection: Connection, request: Request, query: str) -> Response:
+        grant, headers = connection.entry.grant, request.headers
+        try:
+            asked = sse.asked(query, headers.get("Last-Event-ID"))
+            self._streams.check(asked.topics, grant)
+        except ProtocolError as error:
+            unknown = error.code == ErrorCode.UNKNOWN_TOPIC
+            return refusal(error, HTTPStatus.BAD_REQUEST if unknown else None)
+        if request.method == "GET":
+            head = sse.head(sharing(headers.get("Origin")))
+            await self._streams.serve(connection, asked, head, self._welcome(), grant)
+        return sse.head({})
+
+    async def _state(self, connection: Connection, request: Request, topic: str) -> Response:
+        try:
+            self._access.check(connection.entry.grant, topic)
+        except ProtocolError as error:
+            return refusal(error)
+        known = request.headers.get("If-None-Match")
+        return await state.answer(connection, self._hub, topic, known, self._welcome())
+
+
+def _later(request: Request, error: ProtocolError, status: HTTPStatus) -> Response:
+    """A refusal that passes, in a way that an EventSource comes back after."""
+    response = refusal(error, status)
+    return sse.come_back(response) if sse.by_itself(request.headers.get("Accept")) else response
+
+
+def forbidden(origin: str | None) -> Response:
+    log.warning("origin refused", extra={"origin": origin})
+    return text(HTTPStatus.FORBIDDEN, "This origin is not in server.allowed_origins.\n")

@@ -1,0 +1,96 @@
+"""One WebSocket from its welcome to its end: the commands that it sends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from websockets.exceptions import ConnectionClosed
+
+from bridge import wire
+from bridge.errors import ProtocolError, TokenError
+from bridge.gateways.access import Stay
+from bridge.wire import CloseCode
+
+if TYPE_CHECKING:
+    from bridge.auth.tokens import Grant
+    from bridge.gateways.access import Access
+    from bridge.gateways.connection import Connection
+    from bridge.hub import Hub
+    from bridge.wire import Message
+
+
+class Session:
+    """A subscriber who may speak. `patience` is the seconds it has to send a token."""
+
+    def __init__(self, connection: Connection, hub: Hub, access: Access, patience: float) -> None:
+        self._connection = connection
+        self._hub = hub
+        self._access = access
+        self._stay = Stay(connection.end)
+        self._patience = patience
+
+    async def run(self, grant: Grant | None, greeting: Message) -> None:
+        """Returns when the connection is gone."""
+        self._mailbox = self._connection.mailbox = self._hub.join(self._connection, greeting)
+        try:
+            self._begin(grant)
+            async for frame in self._connection:
+                await self._take(frame)
+                # Who asks without reading the answers is not listened to meanwhile.
+                await self._connection.drain()
+        except (ConnectionClosed, ConnectionError):
+            pass
+        finally:
+            self._stay.over()
+            self._hub.leave(self._mailbox)
+
+    def _begin(self, grant: Grant | None) -> None:
+        if grant is not None:
+            self._stay.begin(grant)
+        elif self._access.guarded:
+            self._stay.wait(self._patience)
+
+    async def _take(self, frame: str | bytes) -> None:
+        about: dict[str, object] = {}
+        try:
+            command = wire.parse(frame)
+            about = {name: getattr(command, name, None) for name in ("topic", "id")}
+            await self._obey(command)
+        except TokenError as error:
+            self._connection.end(*farewell(error))
+        except ProtocolError as error:
+            self._mailbox.reply(wire.error(error.code, str(error), **about))  # type: ignore[arg-type]
+
+    async def _obey(self, command: wire.Command) -> None:
+        match command:
+            case wire.Subscribe(topic=topic):
+                self._access.check(self._stay.grant, topic)
+                self._hub.subscribe(self._mailbox, command)
+            case wire.Unsubscribe(topic=topic):
+                self._hub.unsubscribe(self._mailbox, topic)
+            case wire.Authenticate(token=token):
+                self._renew(await self._access.admit(token))
+            case wire.Ping():
+                self._mailbox.reply(wire.pong())
+
+    def _renew(self, grant: Grant | None) -> None:
+        """Another token of the same user: what it does not allow any more ends here."""
+        if grant is None:
+            self._mailbox.reply(wire.authenticated(None))
+            return
+        if self._stay.grant is not None and grant.user != self._stay.grant.user:
+            raise TokenError("the token is another user's; open a connection for it")
+        self._stay.begin(grant)
+        self._mailbox.reply(wire.authenticated(grant.expires))
+        for topic in list(self._mailbox.subscriptions):
+            try:
+                self._access.check(grant, topic)
+            except ProtocolError as error:
+                self._hub.revoke(self._mailbox, topic, error)
+
+
+def farewell(error: ProtocolError) -> tuple[int, str]:
+    """How a WebSocket ends because of its token."""
+    if isinstance(error, TokenError) and error.expired:
+        return CloseCode.TOKEN_EXPIRED, str(error)
+    return CloseCode.BAD_TOKEN, str(error)
