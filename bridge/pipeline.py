@@ -28,6 +28,7 @@ from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
 from bridge.health import Health
 from bridge.hub import Hub
+from bridge.link import brief
 from bridge.listener import Listener, Notifier
 from bridge.loader import Loader
 from bridge.metrics import Metrics
@@ -224,5 +225,5 @@ class Bridge:
 
 
 def _resolve(config: Config) -> dict[str, Table]:
-    with psycopg.connect(config.database, autocommit=True, connect_timeout=5) as connection:
+    with brief(config.database) as connection:
         return catalog.resolved(connection, config)

@@ -9,6 +9,7 @@ from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
 from bridge.errors import DatabaseError
+from bridge.link import Connection, keepalives
 from bridge.tables import SETTINGS
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ _BUMP = """UPDATE {} SET epoch = greatest(epoch + 1,
 _SESSION = {**SETTINGS, "jit": "off", "statement_timeout": str(STATEMENT_TIMEOUT)}
 
 
-def open_pool(config: Config) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+def open_pool(config: Config) -> AsyncConnectionPool[Connection]:
     """Not open yet: use it as a context manager."""
     settings: dict[str, Any] = {
+        **keepalives(config.database),
         "autocommit": True,
         "application_name": "rowcast",
         "connect_timeout": 5,
@@ -43,7 +45,13 @@ def open_pool(config: Config) -> AsyncConnectionPool[psycopg.AsyncConnection[Any
         given = (f"-c {name}={value.replace(' ', '')}" for name, value in _SESSION.items())
         settings["options"] = " ".join(given)
     return AsyncConnectionPool(
-        config.database, min_size=1, max_size=SIZE, timeout=5.0, open=False, kwargs=settings
+        config.database,
+        connection_class=Connection,
+        min_size=1,
+        max_size=SIZE,
+        timeout=5.0,
+        open=False,
+        kwargs=settings,
     )
 
 
@@ -61,13 +69,15 @@ def local_settings(config: Config) -> sql.Composed | None:
     )
 
 
-async def bump_epoch(pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]], schema: str) -> None:
+async def bump_epoch(pool: AsyncConnectionPool[Connection], schema: str) -> None:
     """Begin a new epoch, committed, before anything is published after a loss.
 
     A crash makes PostgreSQL issue the same transaction numbers again; the epoch is what
-    still tells a later read from an earlier one.
+    still tells a later read from an earlier one. What made LISTEN fail may have made the
+    open connections useless, and each would be found out by one read: they go too.
     """
     statement = sql.SQL(_BUMP).format(sql.Identifier(schema, "epoch"))
+    await pool.drain()
     try:
         async with pool.connection() as connection:
             await connection.execute(statement)

@@ -24,18 +24,10 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from bridge.errors import DatabaseError
+from bridge.link import keepalives
 
 if TYPE_CHECKING:
     from psycopg import sql
-
-# What notices a dead peer without us: unanswered keepalives, unacknowledged data.
-_KEEPALIVES = {
-    "keepalives": 1,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 6000,
-}
 
 
 class Target:
@@ -53,7 +45,7 @@ class Target:
             ) from None
         defaults = {"application_name": "rowcast", "connect_timeout": max(2, math.ceil(timeout))}
         self.params: dict[str, Any] = {
-            **_KEEPALIVES,
+            **keepalives(conninfo),
             **defaults,
             **given,
             "client_encoding": "utf8",

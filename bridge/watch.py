@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
 from bridge import migrate
+from bridge.link import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from bridge.config import Config
     from bridge.health import Health
+    from bridge.link import Connection
     from bridge.metrics import Metrics
     from bridge.tables import Table
 
@@ -52,7 +54,7 @@ class Watch:
         self,
         config: Config,
         tables: Mapping[str, Table],
-        pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]],
+        pool: AsyncConnectionPool[Connection],
         health: Health,
         metrics: Metrics,
     ) -> None:
@@ -83,9 +85,7 @@ class Watch:
             self._seen = fingerprint
 
     def _drift(self) -> list[migrate.Drift]:
-        with psycopg.connect(
-            self._config.database, autocommit=True, connect_timeout=5, application_name="rowcast"
-        ) as connection:
+        with brief(self._config.database) as connection:
             return migrate.drift(connection, self._config, self._tables)
 
     def _judge(self, drift: list[migrate.Drift]) -> None:

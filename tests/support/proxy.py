@@ -4,6 +4,8 @@ cut      every connection is reset, at once
 freeze   nothing passes any more, and nobody is told: the half-open link that only
          a heartbeat finds. New connections are accepted and hear nothing. What is
          sent waits, as TCP would have it retransmitted, and passes after `thaw`
+strand   the same for ever, for the connections that are open now; new ones pass. So it
+         is when a firewall has forgotten them
 refuse   new connections are refused until `accept`; open ones stay
 """
 
@@ -67,6 +69,12 @@ class Proxy:
     def thaw(self) -> None:
         self._thawed.set()
 
+    def strand(self) -> None:
+        """The event that the open connections wait for from now on is nobody's to set."""
+        self._thawed.clear()
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+
     async def refuse(self) -> None:
         if self._server:
             self._server.close()  # closes the socket, too
@@ -87,24 +95,28 @@ class Proxy:
             end.close()
 
     async def _carry(self, reader: asyncio.StreamReader, pair: list[asyncio.StreamWriter]) -> None:
+        thawed = self._thawed
         try:
-            await self._thawed.wait()
+            await thawed.wait()
             far_reader, far_writer = await asyncio.open_connection(*self._upstream)
             pair.append(far_writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, far_writer))
-                group.create_task(self._pump(far_reader, pair[0]))
+                group.create_task(_pump(reader, far_writer, thawed))
+                group.create_task(_pump(far_reader, pair[0], thawed))
         except* OSError:
             _reset(pair)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on what comes, and at last that nothing more comes."""
-        while data := await reader.read(_CHUNK):
-            await self._thawed.wait()
-            writer.write(data)
-            await writer.drain()
-        await self._thawed.wait()
-        writer.write_eof()
+
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, thawed: asyncio.Event
+) -> None:
+    """Pass on what comes, and at last that nothing more comes."""
+    while data := await reader.read(_CHUNK):
+        await thawed.wait()
+        writer.write(data)
+        await writer.drain()
+    await thawed.wait()
+    writer.write_eof()
 
 
 def _bind(port: int) -> socket.socket:
