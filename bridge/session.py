@@ -159,6 +159,9 @@ class Session:
         return self._pgconn.get_result()
 
     async def _readable(self) -> None:
+        if self._failure is None and self._pgconn.status != pq.ConnStatus.OK:
+            # libpq has closed the socket itself, and its number may be somebody else's by now.
+            self.fail(psycopg.OperationalError("the connection is lost"))
         if self._failure is None:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import socket
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -278,6 +278,21 @@ async def test_what_arrives_with_the_answer_to_a_statement_is_kept(database: str
     async with asyncio.timeout(10):
         assert await session.arrivals() == [b"with the answer"]
     session.close()
+
+
+async def test_a_lost_session_leaves_its_descriptor_s_next_owner_alone(
+    database: str, proxy: Proxy
+) -> None:
+    """libpq closes the socket when the link was reset; from then on the number is another's."""
+    with closing(await Session.connect(Target(proxy.url_for(database)))) as session:
+        proxy.cut()
+        with pytest.raises(psycopg.OperationalError):
+            await session.execute(sql.SQL("SELECT pg_sleep(10)"))
+        opened = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(3)]
+        with pytest.raises(psycopg.OperationalError):
+            await session.arrivals()
+        for _, writer in opened:
+            writer.close()
 
 
 async def test_the_listener_s_settings_hold_in_its_session(database: str) -> None:
