@@ -32,6 +32,9 @@ PASSING = frozenset({408, 425, 429})
 MESSAGE = 64 * 1024 * 1024
 """Bytes of the largest message taken; a page may hold one very large row."""
 
+LEAVING = 0.5
+"""Seconds to wait for the server's farewell: frames that nobody takes any more keep it back."""
+
 
 def endpoint(url: str) -> str:
     """The address that `serve` prints, or the WebSocket's own → the latter."""
@@ -103,7 +106,11 @@ async def _connected(
 ) -> AsyncGenerator[str, None]:
     headers = None if token is None else {"Authorization": f"Bearer {token}"}
     async with connect(
-        url, max_size=MESSAGE, compression=None, additional_headers=headers
+        url,
+        max_size=MESSAGE,
+        compression=None,
+        additional_headers=headers,
+        close_timeout=LEAVING,
     ) as connection:
         for command in commands:
             await connection.send(command)

@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from bridge.backoff import Backoff
 from bridge.client import Change, Changed, Client, Lost, Refused, Replica, Snapshot, Subscribed
@@ -188,6 +189,22 @@ async def test_leaving_ends_everything(bridge: Running) -> None:
     async with asyncio.timeout(20):
         while bridge.bridge.hub.subscribers:
             await asyncio.sleep(0.01)
+
+
+async def test_leaving_waits_for_nothing_that_nobody_reads() -> None:
+    async def flood(connection: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await connection.send('{"type":"pong"}' + " " * 10_000)
+
+    async def visit(url: str) -> None:
+        async with quick(url) as client:
+            lines = client.lines("orders")
+            await anext(lines)
+
+    async with saying(flood) as url:
+        visiting = asyncio.create_task(visit(url))
+        assert await asyncio.wait({visiting}, timeout=5) == ({visiting}, set())
 
 
 async def test_one_who_gives_up_waiting_leaves_nothing_behind(
