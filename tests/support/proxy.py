@@ -98,13 +98,16 @@ class Proxy:
         thawed = self._thawed
         try:
             await thawed.wait()
-            far_reader, far_writer = await asyncio.open_connection(*self._upstream)
+            far_reader, far_writer = await self._dial()
             pair.append(far_writer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(reader, far_writer, thawed))
                 group.create_task(_pump(far_reader, pair[0], thawed))
         except* OSError:
             _reset(pair)
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self._upstream)
 
 
 async def _pump(
