@@ -1,0 +1,68 @@
+// One reader of a log, loaded when `events` is first used.
+//
+// It keeps at most BUFFER events. When it has so many it leaves the topic, and when they are
+// read it comes back with the cursor of the last one: who reads slowly misses nothing, and
+// holds up nobody.
+
+const BUFFER = 1_000;
+
+class Reader {
+  events = [];
+  news = () => {};
+
+  constructor(cursor, leave) {
+    Object.assign(this, {cursor, leave});
+  }
+
+  subscribed({cursor = this.cursor}) {
+    return Object.assign(this, {cursor, reading: true, full: false});
+  }
+
+  event(event) {
+    // Some may be under way that were sent before the topic was left.
+    if (!this.reading) return;
+    this.cursor = event.cursor;
+    this.full = this.events.push(event) >= BUFFER;
+    if (this.full) this.leave((this.reading = false));
+    this.news();
+  }
+
+  fail(error) {
+    this.error = error;
+    this.news();
+  }
+
+  end() {
+    this.ended = true;
+    this.news();
+  }
+
+  publish() {
+    return [];
+  }
+}
+
+export async function* read(topic, {since, signal} = {}, {follow, leave, ask, drop}) {
+  const reader = new Reader(since, () => drop(topic));
+  const abort = () => reader.end();
+  if (signal?.aborted) return;
+  signal?.addEventListener("abort", abort);
+  follow(topic, reader);
+  try {
+    for (;;) {
+      if (reader.ended) return;
+      if (reader.events.length) yield reader.events.shift();
+      else if (reader.error) throw reader.error;
+      else await next(topic, reader, ask);
+    }
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    leave(topic, reader);
+  }
+}
+
+function next(topic, reader, ask) {
+  const news = new Promise((resolve) => (reader.news = resolve));
+  if (reader.full) ask(topic, reader);
+  return news;
+}
