@@ -1,9 +1,10 @@
-"""What is answered with one plain HTTP response: health, metrics and the inspector."""
+"""What is answered with one plain HTTP response: health, metrics, the inspector, the client."""
 
 from __future__ import annotations
 
 import json
 import random
+from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from bridge.errors import ProtocolError, TokenError
+from bridge.gateways.client import modules
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Pages:
         self._metrics = metrics
         self._instance = instance
         self._paths = {"/healthz": self._healthz, READYZ: self._readyz, "/metrics": self._text}
+        self._paths |= {path: partial(_module, code) for path, code in modules().items()}
         if inspector:
             self._paths |= {"/": self._page, "/inspector/topics": self._topics}
 
@@ -84,6 +87,13 @@ class Pages:
             tables.setdefault(table, []).append(template)
         entries = [{"name": name, "topics": topics} for name, topics in tables.items()]
         return _json(HTTPStatus.OK, {"instance": self._instance, "tables": entries})
+
+
+def _module(code: bytes) -> Response:
+    """Any page may load it: it is no secret, and holds no data."""
+    response = respond(HTTPStatus.OK, "text/javascript; charset=utf-8", code, caching="no-cache")
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
 
 
 # The page holds its script and style itself and talks to nobody but this server.

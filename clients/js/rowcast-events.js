@@ -42,27 +42,37 @@ class Reader {
   }
 }
 
-export async function* read(topic, {since, signal} = {}, {follow, leave, ask, drop}) {
-  const reader = new Reader(since, () => drop(topic));
-  const abort = () => reader.end();
-  if (signal?.aborted) return;
-  signal?.addEventListener("abort", abort);
-  follow(topic, reader);
+export async function* read(topic, from, line) {
+  if (!line.topics.has(topic)) return yield* follow(topic, from, line);
+  // A topic has one position on a line, and so a second reader has a line of its own.
+  const other = line.other();
   try {
-    for (;;) {
-      if (reader.ended) return;
-      if (reader.events.length) yield reader.events.shift();
-      else if (reader.error) throw reader.error;
-      else await next(topic, reader, ask);
-    }
+    yield* other.events(topic, from);
   } finally {
-    signal?.removeEventListener("abort", abort);
-    leave(topic, reader);
+    other.close();
   }
 }
 
-function next(topic, reader, ask) {
+async function* follow(topic, {since, signal} = {}, line) {
+  const reader = new Reader(since, () => line.drop(topic));
+  const abort = () => reader.end();
+  if (signal?.aborted) return;
+  signal?.addEventListener("abort", abort);
+  line.follow(topic, reader);
+  try {
+    while (!reader.ended) {
+      if (reader.events.length) yield reader.events.shift();
+      else if (reader.error) throw reader.error;
+      else await next(topic, reader, line);
+    }
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    line.leave(topic, reader);
+  }
+}
+
+function next(topic, reader, line) {
   const news = new Promise((resolve) => (reader.news = resolve));
-  if (reader.full) ask(topic, reader);
+  if (reader.full) line.ask(topic, reader);
   return news;
 }

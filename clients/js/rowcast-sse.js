@@ -3,7 +3,7 @@
 // By fetch: an EventSource would not send a header, nor tell a status, and there is none
 // outside of browsers.
 
-export function stream(base, {fetch, topics, token}, {heard, ended, again}) {
+export function stream(base, {topics, token}, {heard, ended, again}) {
   const stop = new AbortController();
   const headers = token ? {Authorization: `Bearer ${token}`} : {};
   fetch(`${base}/sse?${query(topics)}`, {headers, signal: stop.signal, cache: "no-store"})

@@ -143,7 +143,6 @@ export interface Options {
   token?: string | (() => string | null | undefined | Promise<string | null | undefined>);
   /** Instead of the global one; `null` for Server-Sent Events from the start. */
   WebSocket?: any;
-  fetch?: typeof fetch;
   /** Text to message. The default is `JSON.parse`, but integers past 2^53 come as strings. */
   parse?: (text: string) => any;
 }

@@ -6,7 +6,7 @@
 const QUIET = 25_000, PATIENCE = 10_000; // ms without a word, and then until given up
 const FIRST = 500, CAP = 30_000; // ms: the first and the last limit of a random delay
 const LINGER = 1_000; // ms that a topic outlives its last subscriber, who may be back at once
-const MARGIN = 30_000; // ms before its end that a token is renewed
+const MARGIN = 30_000, LONG = 2 ** 31 - 1; // ms before its end that a token is renewed; the longest timer
 
 export class RowcastError extends Error {
   name = "RowcastError";
@@ -26,10 +26,9 @@ const decode = (text) =>
 const fill = (topic, keys) =>
   topic.replace(/{([^}]+)}/g, (_, column) => encodeURIComponent(keys[column]));
 
-const entry = (key, row) => ({at: Object.keys(key).sort().map((column) => key[column]), row});
+const entry = (key, row) => ({at: Object.values(key), row});
 const order = ({at: a}, {at: b}) => {
-  const i = a.findIndex((value, i) => value !== b[i]);
-  return a[i] < b[i] ? -1 : 1;
+  for (const i in a) if (a[i] !== b[i]) return a[i] < b[i] ? -1 : 1;
 };
 
 class Replica {
@@ -77,7 +76,7 @@ function socket(base, {WebSocket}, {opened, heard, ended}) {
   const socket = new WebSocket(base.replace(/^http/, "ws") + "/ws");
   socket.onopen = opened;
   socket.onmessage = ({data}) => heard(data);
-  socket.onerror = () => {};
+  socket.onerror = () => ended(); // Node's tells no close where nothing was opened
   socket.onclose = ({code, reason}) => ended(code, reason);
   return {
     send: (message) => socket.readyState === 1 && socket.send(JSON.stringify(message)),
@@ -91,33 +90,32 @@ function safely(call) {
   try {
     call();
   } catch (error) {
-    queueMicrotask(() => {
+    setTimeout(() => {
       throw error;
     });
   }
 }
 
-// ms until a token should be renewed, if it says when it ends.
+// ms until a token is to be renewed; without an end that can be read, as long as a timer can.
 function lifetime(jwt) {
+  let left = LONG;
   try {
-    const claims = atob(jwt.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"));
-    const left = JSON.parse(claims).exp * 1000 - Date.now();
-    return Math.min(Math.max(left - MARGIN, left / 2, 1000), 2 ** 31 - 1);
+    const claims = atob(jwt.split(".")[1].replace(/[-_]/g, (sign) => (sign < "_" ? "+" : "/")));
+    left = JSON.parse(claims).exp * 1000 - Date.now() || LONG;
   } catch {}
+  return Math.min(Math.max(left - MARGIN, left / 2, 1000), LONG);
 }
 
 export function connect(url, options = {}) {
-  const {token, parse = decode} = options;
-  const {WebSocket, fetch} = {WebSocket: globalThis.WebSocket, fetch: globalThis.fetch, ...options};
+  const {token, parse = decode, WebSocket = globalThis.WebSocket} = options;
   const base = new URL(url, globalThis.location?.href ?? "http://localhost").href
     .replace(/^ws/, "http")
     .replace(/\/(ws)?$/, "");
   const topics = new Map(); // name → Replica, or one who reads events
   const watchers = new Set(); // of the status
-  const dirty = new Set(); // topics to be published
   let behind = new Set(); // names of topics that are yet to be brought up to date
   let status = "idle", ever, stale, over; // ever: was live once; over: closed, and why
-  let line, direct, worked, misses = 0, limit = FIRST;
+  let line, direct, misses = 0, limit = FIRST;
   let timer, retry, renewal, flushing;
 
   function state() {
@@ -128,17 +126,14 @@ export function connect(url, options = {}) {
   }
 
   function flush() {
-    const calls = [...dirty].flatMap((topic) => topic.publish());
-    const was = status;
-    status = state();
-    if (status !== was) watchers.forEach((watch) => calls.push(() => watch(status)));
-    dirty.clear();
+    const calls = [...topics.values()].flatMap((topic) => topic.publish());
+    if (status !== (status = state()))
+      watchers.forEach((watch) => calls.push(() => watch(status)));
     flushing = undefined;
     calls.forEach(safely);
   }
 
-  function settle(topic) {
-    if (topic) dirty.add(topic);
+  function settle() {
     flushing ??= setTimeout(flush);
   }
 
@@ -147,7 +142,7 @@ export function connect(url, options = {}) {
   const send = (message) => line?.send?.(message);
   const ask = (topic, {cursor: since}) => send({type: "subscribe", topic, since});
   const drop = (topic) => send({type: "unsubscribe", topic});
-  const credential = async () => (typeof token === "function" ? token() : token);
+  const credential = async () => (token?.call ? token() : token);
 
   function expect(delay, act) {
     clearTimeout(timer);
@@ -156,8 +151,10 @@ export function connect(url, options = {}) {
 
   function hangUp() {
     [timer, retry, renewal].forEach(clearTimeout);
-    line?.close?.();
+    // First, for a socket may tell of its end while it is closed.
+    const old = line;
     line = retry = undefined;
+    old?.close?.();
     settle();
   }
 
@@ -171,23 +168,23 @@ export function connect(url, options = {}) {
     expect(PATIENCE, lost);
     try {
       const token = await credential();
-      direct = WebSocket && (misses < (worked ? 6 : 2) || misses % 2);
+      direct = WebSocket && (misses < 2 || misses % 2);
       const open = direct ? socket : (await import("./rowcast-sse.js")).stream;
       const opened = () => {
         if (token) send({type: "auth", token});
         topics.forEach((topic, name) => ask(name, topic));
       };
       const told = {opened: on(opened), heard: on(heard), ended: on(lost), again: on(dial)};
-      on(() => Object.assign(mine, open(base, {WebSocket, fetch, topics, token}, told)))();
+      on(() => Object.assign(mine, open(base, {WebSocket, topics, token}, told)))();
       on(renew)(token);
-    } catch {
+    } catch (error) {
+      console.error(error);
       on(lost)();
     }
   }
 
   function renew(jwt) {
-    const delay = typeof token === "function" && lifetime(jwt);
-    if (delay) renewal = setTimeout(refresh, delay);
+    if (token?.call) renewal = setTimeout(refresh, lifetime(jwt));
   }
 
   async function refresh(mine = line) {
@@ -198,11 +195,12 @@ export function connect(url, options = {}) {
   }
 
   function lost(code, reason) {
-    misses = line.heard ? +!direct : misses + 1;
+    // Where a WebSocket got through once, a failed one more likely means that the bridge is down.
+    if (line.send) misses = !line.heard ? misses + 1 : direct ? -4 : 1;
     hangUp();
-    if (code >= 4500) return finish(new RowcastError({code, message: reason || `closed: ${code}`}));
-    const asked = 1000 * (/retry_after\D*(\d+)/.exec(reason)?.[1] ?? 0);
-    retry = setTimeout(dial, asked + Math.random() * limit);
+    if (code >= 4500) return finish(new RowcastError({code, message: reason || code}));
+    const asked = /retry_after\D*(\d+)/.exec(reason)?.[1] ?? 0;
+    retry = setTimeout(dial, asked * 1000 + Math.random() * limit);
     limit = Math.min(limit * 2, CAP);
   }
 
@@ -210,23 +208,23 @@ export function connect(url, options = {}) {
     over ??= {error};
     hangUp();
     listen("removeEventListener");
-    topics.forEach((topic) => (error ? topic.fail(error) : topic.end?.()));
-    topics.forEach(settle);
+    topics.forEach(end);
   }
+
+  const end = (topic) => (over.error ? topic.fail(over.error) : topic.end?.());
 
   function heard(text) {
     expect(QUIET, probe);
     if (!text) return;
     line.heard = true;
-    worked ||= direct;
     const message = parse(text);
+    const {type} = message;
     const topic = topics.get(message.topic);
-    if (message.type === "welcome") stale = false;
-    else if (message.type === "status") stale = message.state === "stale";
-    else if (message.type === "error") refused(message, topic);
-    else if (topic?.[message.type]?.(message)) behind.delete(message.topic);
-    if (message.type === "subscribed") limit = FIRST;
-    settle(topic);
+    if (type === "welcome" || type === "status") stale = message.state === "stale";
+    else if (type === "error") refused(message, topic);
+    else if (topic?.[type]?.(message)) behind.delete(message.topic);
+    if (type === "subscribed") limit = FIRST;
+    settle();
   }
 
   function refused(message, topic) {
@@ -252,7 +250,7 @@ export function connect(url, options = {}) {
   }
 
   function follow(name, topic) {
-    if (over) return over.error ? topic.fail(over.error) : topic.end?.();
+    if (over) return end(topic);
     topics.set(name, topic);
     if (line) ask(name, topic);
     else if (!retry) dial();
@@ -272,7 +270,7 @@ export function connect(url, options = {}) {
     return {
       topic,
       get value() {
-        const rows = topics.get(topic)?.rows;
+        const {rows} = topics.get(topic) ?? {};
         return rows && pick(rows);
       },
       get error() {
@@ -285,8 +283,8 @@ export function connect(url, options = {}) {
         replica.listeners.add(listener);
         if (replica.rows) safely(() => listener.next(replica.rows));
         if (replica.error) safely(() => fail(replica.error));
-        const end = () => replica.listeners.size || leave(topic, replica);
-        return () => replica.listeners.delete(listener) && setTimeout(end, LINGER);
+        const gone = () => replica.listeners.size || leave(topic, replica);
+        return () => replica.listeners.delete(listener) && setTimeout(gone, LINGER);
       },
     };
   };
@@ -296,13 +294,8 @@ export function connect(url, options = {}) {
     rows: view((rows) => rows),
     async *events(topic, from) {
       const {read} = await import("./rowcast-events.js");
-      // A topic has one position on a line, and so a second reader has a line of its own.
-      const other = topics.has(topic) && connect(url, options);
-      try {
-        yield* other ? other.events(topic, from) : read(topic, from, {follow, leave, ask, drop});
-      } finally {
-        other && other.close();
-      }
+      const other = () => connect(url, options);
+      yield* read(topic, from, {topics, follow, leave, ask, drop, other});
     },
     get status() {
       return status;

@@ -49,8 +49,9 @@ def find() -> str | None:
 class Page:
     """One tab. `errors` holds what was thrown in it, and what its console calls an error."""
 
-    def __init__(self, devtools: ClientConnection) -> None:
+    def __init__(self, devtools: ClientConnection, address: str = "") -> None:
         self._devtools = devtools
+        self._address = address
         self._ids = count(1)
         self.errors: list[str] = []
         self._loaded = False
@@ -99,6 +100,23 @@ class Page:
             shown = await self.evaluate("document.body.innerText")
             raise AssertionError(f"never came true: {expression}\n\n{shown}") from None
 
+    async def offline(self, offline: bool) -> None:
+        """Whether the page has a network; connections it has already may outlive that."""
+        await self.call("Network.enable")
+        await self.call(
+            "Network.emulateNetworkConditions",
+            offline=offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
+    @asynccontextmanager
+    async def tab(self, url: str) -> AsyncIterator[Page]:
+        """Another tab of the same browser."""
+        async with _tab(self._address, url) as page:
+            yield page
+
     def _note(self, event: dict[str, Any]) -> None:
         if event["method"] == "Page.loadEventFired":
             self._loaded = True
@@ -117,17 +135,24 @@ async def opened(browser: str, url: str) -> AsyncIterator[Page]:
         try:
             async with asyncio.timeout(PATIENCE):
                 address = await _address(process)
-            async with connect(address, max_size=None, proxy=None) as devtools:
-                target = await Page(devtools).call("Target.createTarget", url="about:blank")
-            base = address.partition("/devtools/")[0]
-            tab = f"{base}/devtools/page/{target['targetId']}"
-            async with connect(tab, max_size=None, proxy=None) as devtools:
-                page = Page(devtools)
-                await page.open(url)
+            async with _tab(address, url) as page:
                 yield page
         finally:
             process.kill()
             await process.wait()
+
+
+@asynccontextmanager
+async def _tab(address: str, url: str) -> AsyncIterator[Page]:
+    """A new tab of the browser whose DevTools are at `address`."""
+    async with connect(address, max_size=None, proxy=None) as devtools:
+        target = await Page(devtools).call("Target.createTarget", url="about:blank")
+    base = address.partition("/devtools/")[0]
+    tab = f"{base}/devtools/page/{target['targetId']}"
+    async with connect(tab, max_size=None, proxy=None) as devtools:
+        page = Page(devtools, address)
+        await page.open(url)
+        yield page
 
 
 async def _launch(browser: str, profile: str) -> Process:

@@ -1,0 +1,116 @@
+"""What tests of the JavaScript client need: Node, packages, and a bridge that Node can steer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from tests.support import connect, http
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.commands import Rowcast, Serving
+
+CLIENT = Path(__file__).resolve().parents[2] / "clients" / "js"
+NODE = shutil.which("node")
+
+# What `npm install` put beside the client comes first, Debian's packages second.
+PLACES = (CLIENT / "node_modules", Path("/usr/share/nodejs"))
+
+
+def package(name: str) -> Path | None:
+    """Where a package of this name is installed."""
+    return next((place / name for place in PLACES if (place / name).is_dir()), None)
+
+
+async def node(*arguments: str, **environment: str) -> str:
+    """What Node prints; fails with it unless Node is content."""
+    assert NODE is not None
+    process = await asyncio.create_subprocess_exec(
+        NODE,
+        *arguments,
+        cwd=CLIENT,
+        env=os.environ | {"NODE_PATH": os.pathsep.join(map(str, PLACES))} | environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+async def with_websocket() -> dict[str, str]:
+    """NODE_OPTIONS under which Node has a WebSocket, if it has one only when asked."""
+    flag = "--experimental-websocket"
+    asked = f"typeof WebSocket === 'undefined' && process.allowedNodeEnvironmentFlags.has('{flag}')"
+    return {"NODE_OPTIONS": flag} if (await node("-p", asked)).strip() == "true" else {}
+
+
+class Steered:
+    """A bridge whose life another process decides on."""
+
+    def __init__(self, rowcast: Rowcast, database: str) -> None:
+        self._rowcast = rowcast
+        self._database = database
+        self._serving: Serving | None = None
+        self._context: Any = None
+        self.address = ""
+
+    async def start(self, text: str | None = None) -> None:
+        port = self.address.rpartition(":")[2] or "0"
+        self._context = self._rowcast.serving("--port", port, ready=False)
+        self._serving = await self._context.__aenter__()
+        self.address = self._serving.address
+        await http.until(self.address, "/readyz", ready=True)
+
+    async def kill(self, text: str | None = None) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            await context.__aexit__(None, None, None)
+
+    async def sql(self, text: str) -> Any:
+        return await asyncio.to_thread(self._sql, text)
+
+    def _sql(self, text: str) -> Any:
+        with connect(self._database) as connection:
+            cursor = connection.execute(text.encode())
+            return None if cursor.description is None else cursor.fetchall()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One JSON object a line: an action and its text; back comes its value or an error."""
+        while line := await reader.readline():
+            writer.write(json.dumps(await self._answer(json.loads(line))).encode() + b"\n")
+        writer.close()
+
+    async def _answer(self, asked: dict[str, str]) -> dict[str, Any]:
+        if asked["action"] == "address":
+            return {"value": self.address}
+        try:
+            return {"value": await getattr(self, asked["action"])(asked.get("text"))}
+        except (psycopg.Error, AssertionError) as error:
+            return {"error": str(error)}
+
+
+@asynccontextmanager
+async def steered(rowcast: Rowcast, database: str) -> AsyncIterator[tuple[Steered, int]]:
+    """A served bridge, and the port where it is steered."""
+    bridge = Steered(rowcast, database)
+    await bridge.start()
+    try:
+        async with await asyncio.start_server(bridge.serve, "127.0.0.1", 0) as server:
+            yield bridge, server.sockets[0].getsockname()[1]
+    finally:
+        await bridge.kill()
