@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 READYZ = "/readyz"
-_OPEN = frozenset({"/healthz", READYZ, "/metrics"})
+_OPEN = frozenset({"/healthz", READYZ, "/metrics", *modules()})
 
 
 class Pages:
@@ -44,7 +44,8 @@ class Pages:
     def guarded(self, path: str) -> bool:
         """Whether this shows what only those may see who have a token, where tokens are asked for.
 
-        Health and metrics have to be read by what has none: they show counts and no names.
+        Health and metrics have to be read by what has none: they show counts and no names. The
+        client is what a page gets its first token with.
         """
         return path in self._paths and path not in _OPEN
 

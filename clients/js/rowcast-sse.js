@@ -11,7 +11,7 @@ export function stream(base, {topics, token}, {heard, ended, again}) {
     .then(([code, reason]) => ended(code, reason))
     .catch(() => ended());
   // Of all that a client may say, a stream understands only what is in its address.
-  const send = ({type}) => ["subscribe", "auth"].includes(type) && again();
+  const send = ({type}) => type === "subscribe" && again();
   return {send, close: () => stop.abort()};
 }
 
@@ -37,15 +37,24 @@ async function read(body, heard) {
   return end;
 }
 
-// A status below 500 is final, but for those that a proxy says of the moment. 400 says that
-// none of the topics is known: that is told to each, and the next that is followed asks again.
+// What passes is tried again, as is a token that may only have expired. Where the bridge
+// refuses all topics each is told so, and the stream begins anew when another is followed.
 async function refusal(answer, topics, heard) {
   const {status, headers} = answer;
-  if (status >= 500 || [408, 425, 429].includes(status))
-    return [0, `retry_after=${headers.get("Retry-After")}`];
   const text = await answer.text();
-  if (status !== 400) return [4500, text];
-  const error = {type: "error", ...JSON.parse(text)};
-  for (const topic of topics.keys()) heard(JSON.stringify({...error, topic}));
-  return new Promise(() => {});
+  const {code, message} = parse(text);
+  if (status >= 500 || code === "unavailable" || (!code && [408, 425, 429].includes(status)))
+    return [status, `retry_after=${headers.get("Retry-After")}`];
+  if (!code) return [4500, text];
+  const told = [...topics.keys()];
+  for (const topic of told) heard(JSON.stringify({type: "error", topic, code, message}));
+  return status === 401 ? [4401, message] : new Promise(() => {});
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
 }

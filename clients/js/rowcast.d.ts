@@ -138,7 +138,7 @@ export interface Live<S = Registered> {
 export interface Options {
   /**
    * Goes along as the first message. A function is asked again for every connection, and half a
-   * minute before the token expires, if it is a JWT with `exp`.
+   * minute before the token expires.
    */
   token?: string | (() => string | null | undefined | Promise<string | null | undefined>);
   /** Instead of the global one; `null` for Server-Sent Events from the start. */

@@ -6,7 +6,7 @@
 const QUIET = 25_000, PATIENCE = 10_000; // ms without a word, and then until given up
 const FIRST = 500, CAP = 30_000; // ms: the first and the last limit of a random delay
 const LINGER = 1_000; // ms that a topic outlives its last subscriber, who may be back at once
-const MARGIN = 30_000, LONG = 2 ** 31 - 1; // ms before its end that a token is renewed; the longest timer
+const MARGIN = 30_000; // ms before its end that a token is renewed
 
 export class RowcastError extends Error {
   name = "RowcastError";
@@ -96,16 +96,6 @@ function safely(call) {
   }
 }
 
-// ms until a token is to be renewed; without an end that can be read, as long as a timer can.
-function lifetime(jwt) {
-  let left = LONG;
-  try {
-    const claims = atob(jwt.split(".")[1].replace(/[-_]/g, (sign) => (sign < "_" ? "+" : "/")));
-    left = JSON.parse(claims).exp * 1000 - Date.now() || LONG;
-  } catch {}
-  return Math.min(Math.max(left - MARGIN, left / 2, 1000), LONG);
-}
-
 export function connect(url, options = {}) {
   const {token, parse = decode, WebSocket = globalThis.WebSocket} = options;
   const base = new URL(url, globalThis.location?.href ?? "http://localhost").href
@@ -176,22 +166,22 @@ export function connect(url, options = {}) {
       };
       const told = {opened: on(opened), heard: on(heard), ended: on(lost), again: on(dial)};
       on(() => Object.assign(mine, open(base, {WebSocket, topics, token}, told)))();
-      on(renew)(token);
     } catch (error) {
       console.error(error);
       on(lost)();
     }
   }
 
-  function renew(jwt) {
-    if (token?.call) renewal = setTimeout(refresh, lifetime(jwt));
+  // `expires` is in seconds, and missing where no token is asked for.
+  function authenticated({expires}) {
+    if (!token?.call || !expires) return;
+    const left = expires * 1000 - Date.now();
+    renewal = setTimeout(renew, Math.min(Math.max(left - MARGIN, left / 2, 1000), 2 ** 31 - 1));
   }
 
-  async function refresh(mine = line) {
-    const token = await credential().catch(() => {});
-    if (!token || line !== mine) return;
-    send({type: "auth", token});
-    renew(token);
+  async function renew(mine = line) {
+    const token = await credential().catch(console.error);
+    if (token && line === mine) send({type: "auth", token});
   }
 
   function lost(code, reason) {
@@ -221,6 +211,7 @@ export function connect(url, options = {}) {
     const {type} = message;
     const topic = topics.get(message.topic);
     if (type === "welcome" || type === "status") stale = message.state === "stale";
+    else if (type === "authenticated") authenticated(message);
     else if (type === "error") refused(message, topic);
     else if (topic?.[type]?.(message)) behind.delete(message.topic);
     if (type === "subscribed") limit = FIRST;

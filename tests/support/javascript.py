@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import shutil
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from tests.support import connect, http
+from tests.support import connect, http, tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -80,6 +81,11 @@ class Steered:
         context, self._context = self._context, None
         if context is not None:
             await context.__aexit__(None, None, None)
+
+    async def token(self, text: str) -> str:
+        """A token with these claims, in JSON; `seconds` is how long it lives."""
+        claims = json.loads(text)
+        return tokens.token(exp=time.time() + claims.pop("seconds"), **claims)
 
     async def sql(self, text: str) -> Any:
         return await asyncio.to_thread(self._sql, text)

@@ -7,7 +7,7 @@ import {RowcastError, connect} from "../rowcast.js";
 // Loaded when needed, which here must not take longer than a turn of the loop.
 import "../rowcast-events.js";
 import "../rowcast-sse.js";
-import {Clock, change, fakeWebSocket, jwt, row, snapshot, subscribed} from "./support/fakes.js";
+import {Clock, change, fakeWebSocket, row, snapshot, subscribed} from "./support/fakes.js";
 
 let WebSocket, clock;
 
@@ -237,29 +237,36 @@ test("a cursor that was not taken is not used again", async (t) => {
   }
 });
 
+const authenticated = (seconds) => ({type: "authenticated", expires: clock.now / 1000 + seconds});
+
 test("a token goes first, and a new one before it ends", async (t) => {
-  const tokens = [];
-  const {live} = await following(t, {
-    token: async () => (tokens.push(jwt(120, String(tokens.length))), last(tokens)),
-  });
+  let asked = 0;
+  const {live} = await following(t, {token: async () => `token${asked++}`});
   WebSocket.line.open();
-  await says(subscribed("items"), snapshot("items", "5", []));
-  assert.deepEqual(WebSocket.line.sent[0], {type: "auth", token: tokens[0]});
-  await says({type: "pong"});
-  for (let n = 0; n < 9; n++) await clock.pass(9_000), await says({type: "pong"});
-  assert.equal(tokens.length, 1);
-  await clock.pass(9_000);
-  assert.deepEqual(last(WebSocket.line.sent), {type: "auth", token: tokens[1]});
-  assert.equal(WebSocket.lines.length, 1);
+  assert.deepEqual(WebSocket.line.sent[0], {type: "auth", token: "token0"});
+  await says(authenticated(120), subscribed("items"), snapshot("items", "5", []));
+  for (let n = 0; n < 9; n++) await clock.pass(9_900), await says({type: "pong"});
+  assert.equal(asked, 1);
+  await clock.pass(1_000);
+  assert.deepEqual(last(WebSocket.line.sent), {type: "auth", token: "token1"});
   assert.equal(live.status, "live");
+  await says(authenticated(20));
+  await clock.pass(10_000);
+  assert.deepEqual(last(WebSocket.line.sent), {type: "auth", token: "token2"});
 });
 
-test("a token without an end is not asked for again", async (t) => {
-  let asked = 0;
-  await opened(t, {token: () => `opaque${asked++}`});
-  for (let n = 0; n < 20; n++) await clock.pass(24_000), await says({type: "pong"});
-  assert.equal(asked, 1);
-});
+for (const [title, token, answer] of [
+  ["no token is asked for", () => "token", {type: "authenticated", expires: null}],
+  ["the token is a text", "token", {type: "authenticated", expires: 1_000_000_060}],
+  ["it has years to live", () => "token", {type: "authenticated", expires: 2_000_000_000}],
+]) {
+  test(`a token is not renewed where ${title}`, async (t) => {
+    await opened(t, {token});
+    await says(answer, subscribed("items"), snapshot("items", "5", []));
+    for (let n = 0; n < 20; n++) await clock.pass(24_000), await says({type: "pong"});
+    assert.equal(WebSocket.line.sent.filter(({type}) => type === "auth").length, 1);
+  });
+}
 
 test("a token that cannot be had is asked for again", async (t) => {
   t.mock.method(console, "error", () => {});

@@ -85,9 +85,3 @@ export const change = (topic, version, id, n, more) =>
   ({type: "change", topic, version, key: {id}, row: n === null ? null : {id, n}, op: "update", ...more});
 export const subscribed = (topic, resumed = false, more) =>
   ({type: "subscribed", topic, resumed, ...more});
-
-/** A token that ends in `seconds`, as far as a client can tell. */
-export function jwt(seconds, mark = "") {
-  const claims = {exp: Date.now() / 1000 + seconds, mark: `${mark}ÿ?>`};
-  return `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2ln`;
-}
