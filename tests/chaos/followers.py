@@ -1,0 +1,177 @@
+"""Subscribers over WebSocket and SSE that come back, hop between instances, and tell a witness.
+
+Two thirds hop: they leave and come back wherever the balancer sends them. The others
+stay, since a hop brings a snapshot, and with it heals what an instance has missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+from bridge.backoff import Backoff
+from bridge.client import Client, Lost
+from bridge.client.wire import Following
+from tests.chaos.witness import Broken, Ties, Witness
+from tests.support.events import streaming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from tests.chaos.schema import Row, Schema, Topic
+
+_GONE = (OSError, EOFError, TimeoutError, IndexError)
+
+
+def _patience() -> Backoff:
+    return Backoff(first=0.05, cap=0.5)
+
+
+class Follower:
+    """One subscriber of the bridges behind `address`; `on_news` is called with each message."""
+
+    def __init__(
+        self, address: str, witness: Witness, *, hops: bool, on_news: Callable[[], None]
+    ) -> None:
+        self.address = address
+        self.witness = witness
+        self.hops = hops
+        self._on_news = on_news
+        self._session: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """For ever. Raises Broken."""
+        while True:
+            self._session = asyncio.create_task(self._follow())
+            try:
+                await asyncio.wait({self._session})
+            finally:
+                self._session.cancel()
+            if not self._session.cancelled():
+                self._session.result()
+
+    def hop(self) -> None:
+        if self._session is not None:
+            self._session.cancel()
+
+    async def _follow(self) -> None:
+        raise NotImplementedError
+
+    def _take(self, text: str) -> None:
+        self.witness.take(text)
+        self._on_news()
+
+
+class Socket(Follower):
+    """Over WebSocket, with the client for Python."""
+
+    async def _follow(self) -> None:
+        following = Following(self.witness.told)
+        async with Client(self.address, backoff=_patience) as client:
+            async for line in client.lines(*following.cursors):
+                if not isinstance(line, Lost):
+                    self._take(line)
+
+
+class Stream(Follower):
+    """Over SSE, with the parser of the tests."""
+
+    async def _follow(self) -> None:
+        patience = _patience()
+        while True:
+            with suppress(*_GONE):
+                async with streaming(self.address, *self.witness.told) as stream:
+                    while stream.status == 200:
+                        event = await stream.next()
+                        patience.reset()
+                        self._take(event.data)
+            await asyncio.sleep(patience.delay())
+
+
+class Crowd:
+    """All followers. `news` is set with every message that one of them gets."""
+
+    def __init__(
+        self, address: str, schema: Schema, random: Random, *, sockets: int, streams: int
+    ) -> None:
+        self.ties = Ties()
+        self.news = asyncio.Event()
+        self._random = random
+        self._hopping = asyncio.Event()
+        self._hopping.set()
+        self.hops = 0
+        self.followers: list[Follower] = []
+        numbers = count()
+        for kind, size in ((Socket, sockets), (Stream, streams)):
+            for n in range(size):
+                topics = schema.topics(random, whole=n % 4 == 0)
+                witness = Witness(f"{kind.__name__.lower()} {next(numbers)}", topics, self.ties)
+                follower = kind(address, witness, hops=n % 3 > 0, on_news=self.news.set)
+                self.followers.append(follower)
+
+    @property
+    def messages(self) -> int:
+        return sum(follower.witness.messages for follower in self.followers)
+
+    @property
+    def beacon(self) -> int:
+        """What all have seen of the beacon."""
+        return min(follower.witness.beacon for follower in self.followers)
+
+    def topics(self) -> dict[str, Topic]:
+        return {
+            name: told.topic
+            for follower in self.followers
+            for name, told in follower.witness.told.items()
+        }
+
+    async def run(self) -> None:
+        """Raises Broken, in a group."""
+        async with asyncio.TaskGroup() as tasks:
+            for follower in self.followers:
+                tasks.create_task(follower.run())
+            tasks.create_task(self._hop())
+
+    async def _hop(self) -> None:
+        """Each hopper leaves every two and a half seconds or so."""
+        hoppers = [follower for follower in self.followers if follower.hops]
+        while hoppers:
+            await self._hopping.wait()
+            self._random.choice(hoppers).hop()
+            self.hops += 1
+            await asyncio.sleep(self._random.uniform(0, 5 / len(hoppers)))
+
+    def stay(self) -> None:
+        self._hopping.clear()
+
+    def move(self) -> None:
+        self._hopping.set()
+
+    async def complete(self, patience: float) -> None:
+        """Until everybody has a snapshot of everything. Raises Broken after so many seconds."""
+        try:
+            async with asyncio.timeout(patience):
+                await self._until(lambda: all(f.witness.complete for f in self.followers))
+        except TimeoutError:
+            late = [f.witness.name for f in self.followers if not f.witness.complete]
+            raise Broken(f"no first snapshot within {patience:g} s: {', '.join(late)}") from None
+
+    async def equal(self, expected: dict[str, dict[str, Row]], patience: float) -> None:
+        """Until everybody holds what is expected. Raises Broken after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._until(lambda: self._different(expected) is None)
+                return
+        raise self._different(expected) or Broken(f"equal, but not within {patience:g} s")
+
+    def _different(self, expected: dict[str, dict[str, Row]]) -> Broken | None:
+        differences = (follower.witness.difference(expected) for follower in self.followers)
+        return next((found for found in differences if found is not None), None)
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        while not true():
+            self.news.clear()
+            await self.news.wait()
