@@ -28,6 +28,17 @@ APP = ("https://app.example.com",)
         ("https://bridge.example.com:444", False),
         ("ws://bridge.example.com", False),
         ("https://user@bridge.example.com", False),
+        ("https://app.example.com.", False),
+        ("https://bridge.example.com.", False),
+        ("https://app.example.com:443", False),
+        ("https://app.example.com@evil.com", False),
+        ("https://xn--pp-via.example.com", False),
+        ("https://äpp.example.com", False),
+        ("https://app.example.com\t", False),
+        ("https://app.example.com https://evil.com", False),
+        ("HTTPS://app.example.com", False),
+        ("file://", False),
+        ("chrome-extension://app.example.com", False),
     ],
 )
 def test_on_a_public_address(origin: str | None, fine: bool) -> None:
