@@ -7,7 +7,8 @@ An error names the thing, the value and the next step, and says whose fault it i
     ├── CatalogError     the database's shape: a table, key or column that is not there
     ├── DatabaseError    the database's state: unreachable, a standby, behind a pooler
     └── ProtocolError    a subscriber's: becomes an `error` message, never a crash
-        └── TokenError   its token is not what it says, or no longer
+        ├── TokenError   its token is not what it says, or no longer
+        └── LimitError   it takes too much; most often it passes
 """
 
 from __future__ import annotations
@@ -72,3 +73,7 @@ class TokenError(ProtocolError):
     def __init__(self, message: str, *, expired: bool = False) -> None:
         super().__init__("unauthenticated", message)
         self.expired = expired
+
+
+class LimitError(ProtocolError):
+    """It takes too much of something, which passes."""

@@ -71,19 +71,28 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8765
     allowed_origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     inspector: bool = False
     drain: float = 20.0
 
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What one instance takes on. `message` is bytes, `subscriptions` are per connection,
-    `unauthenticated` is seconds."""
+    """What one instance takes on. `message` and `headers` are bytes; rates are per second.
+
+    `subscriptions` and `command_rate` are per connection; `handshake` and `unauthenticated`
+    are seconds.
+    """
 
     connections: int = 10_000
+    user_connections: int = 50
+    address_rate: int = 1000
     subscriptions: int = 200
+    command_rate: int = 100
     message: int = 65_536
+    headers: int = 16_384
     snapshot_rows: int = 10_000
+    handshake: float = 10.0
     unauthenticated: float = 10.0
 
 

@@ -45,6 +45,7 @@ Conninfo: TypeAlias = Annotated[str, PlainValidator(values.conninfo), _TEXT]
 Schema: TypeAlias = Annotated[str, PlainValidator(values.schema_name), _TEXT]
 Host: TypeAlias = Annotated[str, PlainValidator(values.host), _TEXT]
 Origin: TypeAlias = Annotated[str, PlainValidator(values.origin), _TEXT]
+Network: TypeAlias = Annotated[str, PlainValidator(values.network), _TEXT]
 PublicName: TypeAlias = Annotated[str, PlainValidator(values.public_name), _TEXT]
 Column: TypeAlias = Annotated[str, PlainValidator(values.identifier), _TEXT]
 Relation: TypeAlias = Annotated[tuple[str | None, str], PlainValidator(values.relation), _RELATION]
@@ -141,6 +142,11 @@ class Server(Section):
     allowed_origins: list[Origin] | None = _key(
         "Origins of web pages that may connect, beside the server's own.", default=[]
     )
+    proxies: list[Network] | None = _key(
+        "Addresses of proxies in front, whose X-Forwarded-For is believed.",
+        default=[],
+        examples=[["127.0.0.1", "10.0.0.0/8"]],
+    )
     inspector: Flag | None = _key("Serve the inspector page at /.", default=False)
     drain: Duration | None = _key(
         "How long subscribers may take to leave when the bridge stops.", default="20s"
@@ -151,9 +157,21 @@ class Limits(Section):
     """What one instance takes on."""
 
     connections: Count | None = _key("Connections at the same time.", default=10000)
+    user_connections: Count | None = _key(
+        "Connections of one user at the same time, with auth.", default=50
+    )
+    address_rate: Count | None = _key(
+        "New connections from one address per second; behind a proxy, see server.proxies.",
+        default=1000,
+    )
     subscriptions: Count | None = _key("Topics per connection.", default=200)
+    command_rate: Count | None = _key("Commands per connection and second.", default=100)
     message: Size | None = _key("The largest message a subscriber may send.", default="64KiB")
+    headers: Size | None = _key("The longest request, without a body.", default="16KiB")
     snapshot_rows: Count | None = _key("The most rows a topic's snapshot may have.", default=10000)
+    handshake: Duration | None = _key(
+        "How long a connection may take to send its request and take the answer.", default="10s"
+    )
     unauthenticated: Duration | None = _key(
         "How long a WebSocket may take to send a token, with auth.", default="10s"
     )

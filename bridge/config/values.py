@@ -240,6 +240,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def network(value: Data) -> str:
+    """An address, or a network as `10.0.0.0/8`."""
+    written = text(value)
+    try:
+        return str(ipaddress.ip_network(written))
+    except ValueError:
+        message = f"{shown(value)} is not an address or a network; write it like 10.0.0.0/8"
+        raise ValueError(message) from None
+
+
 def origin(value: Data) -> str:
     """`https://app.example.com`, in the one spelling that browsers send."""
     written = text(value)

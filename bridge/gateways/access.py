@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 SUBPROTOCOL = Subprotocol("rowcast")
 BEARER = "bearer."
 
-NO_TOKEN = ProtocolError(ErrorCode.UNAUTHENTICATED, "send a token as Authorization: Bearer")
-"""To who asks over plain HTTP without one."""
-
 LOOK = 3600.0
 """Seconds at most until a token's end is looked at again: the clock of the day may be set."""
 
@@ -49,6 +46,15 @@ class Entry(NamedTuple):
     def passes(self) -> bool:
         """Whether there is no telling now, and trying again may help."""
         return self.error is not None and not isinstance(self.error, TokenError)
+
+    @property
+    def user(self) -> str:
+        return "" if self.grant is None else self.grant.user
+
+
+def no_token() -> ProtocolError:
+    """For who asks over plain HTTP without one."""
+    return ProtocolError(ErrorCode.UNAUTHENTICATED, "send a token as Authorization: Bearer")
 
 
 class Access:

@@ -16,13 +16,20 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from bridge.gateways.access import Entry
+from bridge.gateways.http import too_large
+from bridge.wire import CloseCode
 
 if TYPE_CHECKING:
+    from websockets.protocol import Event
+
+    from bridge.config import LimitsConfig
     from bridge.mailbox import Mailbox
     from bridge.metrics import Metrics
+    from bridge.rates import Bucket
     from bridge.wire import Message
 
 WRITE_LIMIT = 64 * 1024
@@ -31,17 +38,19 @@ WRITE_LIMIT = 64 * 1024
 GRACE = 5.0
 """Seconds a stalled peer has to take the close frame."""
 
-OPENING = 10.0
-"""Seconds from connecting until the answer has been taken, or the WebSocket is open."""
+UNOPENED = 100
+"""Sockets at least that may be open beside those that count as connections."""
 
 VANISHED = 30.0
 """Seconds that what was sent to a stream may stay unacknowledged; it has no pings to miss."""
 
 
 class Connection(ServerConnection):
-    """A `Sink`. `metrics` is set on a subclass made per gateway."""
+    """A `Sink`. `metrics` and `limits` are set on a subclass made per gateway."""
 
     metrics: Metrics
+    limits: LimitsConfig
+    pace: Bucket | None = None
     entry = Entry(None, None)
     """What came of the token in the request; a WebSocket learns it when it is open."""
 
@@ -50,6 +59,8 @@ class Connection(ServerConnection):
         self.mailbox: Mailbox | None = None
         self.stalled_since: float | None = None
         self.streaming = False
+        self._received = 0
+        self._refused = False
         self._opening: asyncio.Timeout | None = None
 
     @property
@@ -84,7 +95,7 @@ class Connection(ServerConnection):
     # Until it is open, or answered.
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
-        async with asyncio.timeout(OPENING) as self._opening:
+        async with asyncio.timeout(self.limits.handshake) as self._opening:
             await super().handshake(*args, **kwargs)
 
     def allow(self, seconds: float | None) -> None:
@@ -101,6 +112,34 @@ class Connection(ServerConnection):
             line = self.transport.get_extra_info("socket")
             line.setsockopt(socket.IPPROTO_TCP, option, round(VANISHED * 1000))
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # Those beyond `connections` have yet to open, or to be told that they are too many.
+        spare = max(self.limits.connections, UNOPENED)
+        if len(self.server.handler_tasks) > self.limits.connections + spare:
+            self.metrics.over_limit.inc()
+            self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
-        if not self.streaming:
-            super().data_received(data)
+        if self.streaming:
+            return
+        super().data_received(data)
+        self._received += len(data)
+        if self._received > self.limits.headers and self.request is None and not self._refused:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """The request is too long before it is complete."""
+        self._refused = True
+        self.metrics.over_limit.inc()
+        if not self.protocol.eof_sent:
+            self.protocol.send_response(too_large(self.limits.headers))
+            self.send_data()
+
+    def process_event(self, event: Event) -> None:
+        """Pings are answered by the library; but as commands are, not without end."""
+        ping = isinstance(event, Frame) and event.opcode is Opcode.PING
+        if ping and self.pace is not None and not self.pace.take(self.loop.time()):
+            self.metrics.over_limit.inc()
+            self.end(CloseCode.OVER_LIMIT, "too many pings; slow down")
+        super().process_event(event)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from bridge.errors import ProtocolError, TokenError
+from bridge.errors import LimitError, ProtocolError, TokenError
 from bridge.gateways.client import modules
 from bridge.wire import ErrorCode
 
@@ -41,13 +41,17 @@ class Pages:
         if inspector:
             self._paths |= {"/": self._page, "/inspector/topics": self._topics}
 
+    def open(self, path: str) -> bool:
+        """Whether this is for who watches over the bridge, whom no limit may keep away."""
+        return path in _OPEN
+
     def guarded(self, path: str) -> bool:
         """Whether this shows what only those may see who have a token, where tokens are asked for.
 
         Health and metrics have to be read by what has none: they show counts and no names. The
         client is what a page gets its first token with.
         """
-        return path in self._paths and path not in _OPEN
+        return path in self._paths and not self.open(path)
 
     def answer(self, method: str, path: str, *, known: bool = True) -> Response:
         """`path` comes without its query; `known` is who has a token, or needs none."""
@@ -130,8 +134,17 @@ def text(status: HTTPStatus, body: str) -> Response:
     return respond(status, "text/plain; charset=utf-8", body.encode())
 
 
+def too_large(most: int) -> Response:
+    return text(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"Over {most} bytes of headers (limits.headers).\n",
+    )
+
+
 def refusal(error: ProtocolError, status: HTTPStatus | None = None) -> Response:
     """An error of the protocol as an answer; what passes says when to ask again."""
+    if isinstance(error, LimitError):
+        status = HTTPStatus.TOO_MANY_REQUESTS
     status = status or _STATUS[error.code]
     response = _json(status, {"code": error.code, "message": str(error)})
     if error.code == ErrorCode.UNAUTHENTICATED:

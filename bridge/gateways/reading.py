@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bridge.errors import ProtocolError
 from bridge.gateways import sse, state
-from bridge.gateways.access import NO_TOKEN
+from bridge.gateways.access import no_token
 from bridge.gateways.http import no_content, refusal, text
 from bridge.gateways.origins import PREFLIGHT, readable, sharing
 from bridge.wire import ErrorCode
@@ -22,33 +22,37 @@ if TYPE_CHECKING:
     from bridge.config import Config
     from bridge.gateways.access import Access
     from bridge.gateways.connection import Connection
+    from bridge.gateways.limits import Limits
     from bridge.hub import Hub
     from bridge.metrics import Metrics
     from bridge.wire import Message
 
 log = logging.getLogger(__name__)
 
+STREAM = "/sse"
 STATE = "/state/"
 
 
 class Reading:
-    """Answers `/sse` and `/state/TOPIC`. `busy` says why nobody is taken now."""
+    """Answers `/sse` and `/state/TOPIC`. `ready` raises ProtocolError while nobody is taken."""
 
     def __init__(
         self,
         config: Config,
         hub: Hub,
         access: Access,
+        limits: Limits,
         metrics: Metrics,
         *,
-        busy: Callable[[], tuple[ProtocolError, HTTPStatus] | None],
+        ready: Callable[[], None],
         welcome: Callable[[], Message],
         local: bool,
     ) -> None:
         self._origins = config.server.allowed_origins
         self._hub = hub
         self._access = access
-        self._busy = busy
+        self._limits = limits
+        self._ready = ready
         self._welcome = welcome
         self._local = local
         self._streams = sse.Streams(hub, access, metrics, config.limits.subscriptions)
@@ -71,44 +75,40 @@ class Reading:
     async def _read(
         self, connection: Connection, request: Request, target: SplitResult
     ) -> Response:
-        stream = target.path == "/sse"
-        if (busy := self._busy()) is not None:
-            return _later(request, *busy) if stream else refusal(*busy)
-        entry = connection.entry = await self._access.enter(request.headers, target.query)
-        if entry.error is not None and entry.passes and stream:
-            return _later(request, entry.error, HTTPStatus.SERVICE_UNAVAILABLE)
-        if not self._access.known(entry):
-            return refusal(entry.error or NO_TOKEN)
-        if stream:
-            return await self._stream(connection, request, target.query)
-        return await self._state(connection, request, target.path.removeprefix(STATE))
+        try:
+            self._ready()
+            entry = connection.entry = await self._access.enter(request.headers, target.query)
+            if not self._access.known(entry):
+                raise entry.error or no_token()
+            with self._limits.seat(entry.user):
+                if target.path == STREAM:
+                    return await self._stream(connection, request, target.query)
+                return await self._state(connection, request, target.path.removeprefix(STATE))
+        except ProtocolError as error:
+            return refused(request, target, error)
 
     async def _stream(self, connection: Connection, request: Request, query: str) -> Response:
         grant, headers = connection.entry.grant, request.headers
-        try:
-            asked = sse.asked(query, headers.get("Last-Event-ID"))
-            self._streams.check(asked.topics, grant)
-        except ProtocolError as error:
-            unknown = error.code == ErrorCode.UNKNOWN_TOPIC
-            return refusal(error, HTTPStatus.BAD_REQUEST if unknown else None)
+        asked = sse.asked(query, headers.get("Last-Event-ID"))
+        self._streams.check(asked.topics, grant)
         if request.method == "GET":
             head = sse.head(sharing(headers.get("Origin")))
             await self._streams.serve(connection, asked, head, self._welcome(), grant)
         return sse.head({})
 
     async def _state(self, connection: Connection, request: Request, topic: str) -> Response:
-        try:
-            self._access.check(connection.entry.grant, topic)
-        except ProtocolError as error:
-            return refusal(error)
+        self._access.check(connection.entry.grant, topic)
         known = request.headers.get("If-None-Match")
         return await state.answer(connection, self._hub, topic, known, self._welcome())
 
 
-def _later(request: Request, error: ProtocolError, status: HTTPStatus) -> Response:
-    """A refusal that passes, in a way that an EventSource comes back after."""
-    response = refusal(error, status)
-    return sse.come_back(response) if sse.by_itself(request.headers.get("Accept")) else response
+def refused(request: Request, target: SplitResult, error: ProtocolError) -> Response:
+    """Why there is no answer; to an EventSource what passes is said so that it comes back."""
+    if target.path != STREAM:
+        return refusal(error)
+    if error.code == ErrorCode.UNAVAILABLE and sse.by_itself(request.headers.get("Accept")):
+        return sse.come_back(refusal(error))
+    return refusal(error, HTTPStatus.BAD_REQUEST if error.code == ErrorCode.UNKNOWN_TOPIC else None)
 
 
 def forbidden(origin: str | None) -> Response:

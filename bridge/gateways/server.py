@@ -18,12 +18,13 @@ from websockets.datastructures import MultipleValuesError
 
 from bridge import __version__, wire
 from bridge.config.values import is_loopback
-from bridge.errors import BridgeError, ProtocolError
-from bridge.gateways.access import NO_TOKEN, Access, subprotocol
+from bridge.errors import BridgeError, LimitError, ProtocolError
+from bridge.gateways.access import Access, no_token, subprotocol
 from bridge.gateways.connection import WRITE_LIMIT, Connection
-from bridge.gateways.http import Pages, refusal, text
+from bridge.gateways.http import Pages, refusal, text, too_large
+from bridge.gateways.limits import Limits
 from bridge.gateways.origins import allowed
-from bridge.gateways.reading import STATE, Reading, forbidden
+from bridge.gateways.reading import STATE, STREAM, Reading, forbidden, refused
 from bridge.gateways.websocket import Session, farewell
 from bridge.wire import CloseCode, ErrorCode
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from bridge.config import Config
-    from bridge.gateways.access import Entry
     from bridge.health import Health
     from bridge.hub import Hub
     from bridge.metrics import Metrics
@@ -66,12 +66,14 @@ class Gateway:
             hub, health, metrics, instance=instance, inspector=config.server.inspector
         )
         self._access = Access(config, hub, metrics)
+        self._limits = Limits(config, metrics)
         self._reading = Reading(
             config,
             hub,
             self._access,
+            self._limits,
             metrics,
-            busy=self._busy,
+            ready=self._ready,
             welcome=self._welcome,
             local=self._local,
         )
@@ -80,17 +82,18 @@ class Gateway:
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address, with the port the system gave where 0 was asked for."""
-        settings = self._config.server
+        settings, limits = self._config.server, self._config.limits
+        fields = {"metrics": self._metrics, "limits": limits}
         try:
             self._server = await serve(
                 self._connected,
                 settings.host,
                 settings.port,
-                create_connection=type("Connection", (Connection,), {"metrics": self._metrics}),
+                create_connection=type("Connection", (Connection,), fields),
                 process_request=self._requested,
                 select_subprotocol=subprotocol,
                 compression=None,
-                max_size=self._config.limits.message,
+                max_size=limits.message,
                 open_timeout=None,
                 close_timeout=CLOSING,
                 write_limit=(WRITE_LIMIT, WRITE_LIMIT // 4),
@@ -142,40 +145,44 @@ class Gateway:
         return response
 
     async def _answer(self, connection: Connection, request: Request) -> Response | None:
+        if not self._limits.fits(request):
+            return too_large(self._config.limits.headers)
         target = _target(request)
-        if target.path == "/sse" or target.path.startswith(STATE):
+        try:
+            if not self._pages.open(target.path):
+                self._limits.arrive(connection.remote_address[0], request, connection.loop.time())
+        except LimitError as error:
+            return refused(request, target, error)
+        if target.path == STREAM or target.path.startswith(STATE):
             return await self._reading.answer(connection, request, target)
-        if target.path == "/ws" and (refused := self._upgrade(request)) is not None:
-            return refused
-        entry = connection.entry = await self._access.enter(request.headers, target.query)
-        if target.path != "/ws":
-            return self._page(request.method, target.path, entry)
-        return refusal(entry.error) if entry.error and entry.passes else None
+        if target.path == "/ws":
+            return await self._upgrade(connection, request, target)
+        return await self._page(request, target)
 
-    def _page(self, method: str, path: str, entry: Entry) -> Response:
+    async def _page(self, request: Request, target: SplitResult) -> Response:
+        entry = await self._access.enter(request.headers, target.query)
         known = self._access.known(entry)
-        if known or not self._pages.guarded(path):
-            return self._pages.answer(method, path, known=known)
-        return refusal(entry.error or NO_TOKEN)
+        if known or not self._pages.guarded(target.path):
+            return self._pages.answer(request.method, target.path, known=known)
+        return refusal(entry.error or no_token())
 
-    def _upgrade(self, request: Request) -> Response | None:
+    async def _upgrade(
+        self, connection: Connection, request: Request, target: SplitResult
+    ) -> Response | None:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not allowed(origin, host, self._config.server.allowed_origins, local=self._local):
             return forbidden(origin)
         if self._stopping or not self._hub.routes:
             # Which topics there are is known once the database has been reached.
             return text(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready yet; try again.\n")
-        return None
+        entry = connection.entry = await self._access.enter(request.headers, target.query)
+        return refusal(entry.error) if entry.error and entry.passes else None
 
-    def _busy(self) -> tuple[ProtocolError, HTTPStatus] | None:
-        """Why nobody is taken now; it passes."""
+    def _ready(self) -> None:
+        """Raises ProtocolError while nobody is taken."""
         if self._stopping or not self._hub.routes:
-            error = ProtocolError(ErrorCode.UNAVAILABLE, "not ready; try again")
-            return error, HTTPStatus.SERVICE_UNAVAILABLE
-        if self._hub.subscribers >= self._config.limits.connections:
-            error = ProtocolError(ErrorCode.UNAVAILABLE, "too many connections; try again")
-            return error, HTTPStatus.TOO_MANY_REQUESTS
-        return None
+            raise ProtocolError(ErrorCode.UNAVAILABLE, "not ready; try again")
+        self._limits.connect(self._hub.subscribers)
 
     def _welcome(self) -> wire.Message:
         return wire.welcome(self._instance, __version__)
@@ -185,12 +192,14 @@ class Gateway:
         grant, error = connection.entry
         if error is not None:
             await connection.close(*farewell(error))
-        elif self._hub.subscribers >= self._config.limits.connections:
-            await connection.close(CloseCode.OVER_LIMIT, "too many connections")
-        else:
-            patience = self._config.limits.unauthenticated
-            session = Session(connection, self._hub, self._access, patience)
+            return
+        patience = self._config.limits.unauthenticated
+        try:
+            self._limits.connect(self._hub.subscribers)
+            session = Session(connection, self._hub, self._access, self._limits, patience)
             await session.run(grant, self._welcome())
+        except LimitError as error:
+            await connection.close(CloseCode.OVER_LIMIT, str(error))
 
 
 def _target(request: Request) -> SplitResult:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
 
 from bridge import wire
-from bridge.errors import ProtocolError, TokenError
+from bridge.errors import LimitError, ProtocolError, TokenError
 from bridge.gateways.access import Stay
 from bridge.wire import CloseCode
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from bridge.auth.tokens import Grant
     from bridge.gateways.access import Access
     from bridge.gateways.connection import Connection
+    from bridge.gateways.limits import Limits
     from bridge.hub import Hub
     from bridge.wire import Message
 
@@ -22,15 +24,22 @@ if TYPE_CHECKING:
 class Session:
     """A subscriber who may speak. `patience` is the seconds it has to send a token."""
 
-    def __init__(self, connection: Connection, hub: Hub, access: Access, patience: float) -> None:
+    def __init__(
+        self, connection: Connection, hub: Hub, access: Access, limits: Limits, patience: float
+    ) -> None:
         self._connection = connection
         self._hub = hub
         self._access = access
+        self._limits = limits
+        self._pace = connection.pace = limits.commands(connection.loop.time())
+        self._seat = ExitStack()
         self._stay = Stay(connection.end)
         self._patience = patience
 
     async def run(self, grant: Grant | None, greeting: Message) -> None:
-        """Returns when the connection is gone."""
+        """Returns when the connection is gone. Raises LimitError if the user has too many."""
+        if grant is not None:
+            self._sit(grant)
         self._mailbox = self._connection.mailbox = self._hub.join(self._connection, greeting)
         try:
             self._begin(grant)
@@ -42,6 +51,7 @@ class Session:
             pass
         finally:
             self._stay.over()
+            self._seat.close()
             self._hub.leave(self._mailbox)
 
     def _begin(self, grant: Grant | None) -> None:
@@ -50,14 +60,21 @@ class Session:
         elif self._access.guarded:
             self._stay.wait(self._patience)
 
+    def _sit(self, grant: Grant) -> None:
+        self._seat.enter_context(self._limits.seat(grant.user))
+
     async def _take(self, frame: str | bytes) -> None:
         about: dict[str, object] = {}
         try:
+            if not self._pace.take(self._connection.loop.time()):
+                raise self._limits.passed("too many commands; slow down")
             command = wire.parse(frame)
             about = {name: getattr(command, name, None) for name in ("topic", "id")}
             await self._obey(command)
         except TokenError as error:
             self._connection.end(*farewell(error))
+        except LimitError as error:
+            self._connection.end(CloseCode.OVER_LIMIT, str(error))
         except ProtocolError as error:
             self._mailbox.reply(wire.error(error.code, str(error), **about))  # type: ignore[arg-type]
 
@@ -78,7 +95,9 @@ class Session:
         if grant is None:
             self._mailbox.reply(wire.authenticated(None))
             return
-        if self._stay.grant is not None and grant.user != self._stay.grant.user:
+        if self._stay.grant is None:
+            self._sit(grant)
+        elif grant.user != self._stay.grant.user:
             raise TokenError("the token is another user's; open a connection for it")
         self._stay.begin(grant)
         self._mailbox.reply(wire.authenticated(grant.expires))

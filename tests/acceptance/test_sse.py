@@ -371,28 +371,33 @@ async def test_a_link_that_died_is_given_up_by_the_system(bridge: Running) -> No
 
 
 async def test_a_request_that_never_comes_is_not_waited_for(
-    bridge: Running, monkeypatch: pytest.MonkeyPatch
+    database: str, admin: psycopg.Connection
 ) -> None:
-    monkeypatch.setattr(connections, "OPENING", 0.1)
-    reader, writer = await asyncio.open_connection(*bridge.address.result())
-    writer.write(b"GET /sse?topic=orders HTTP/1.1\r\n")
-    async with asyncio.timeout(20):
-        assert await reader.read() == b""
-    writer.close()
+    admin.execute(ORDERS)
+    async with running(configure(database, CONFIG, limits="{handshake: 100ms}")) as bridge:
+        reader, writer = await asyncio.open_connection(*bridge.address.result())
+        writer.write(b"GET /sse?topic=orders HTTP/1.1\r\n")
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_a_stream_outlives_the_time_for_opening(
-    bridge: Running, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    database: str, admin: psycopg.Connection
 ) -> None:
-    monkeypatch.setattr(connections, "OPENING", 0.1)
-    async with streaming(bridge.http, "orders/1") as stream, streaming(bridge.http) as refused:
+    admin.execute(ORDERS)
+    async with (
+        running(configure(database, CONFIG, limits="{handshake: 300ms}")) as bridge,
+        streaming(bridge.http, "orders/1") as stream,
+        streaming(bridge.http) as refused,
+    ):
         await begun(stream)
         # The refused one's time is over after that of the stream's would have been.
         assert refused.status == 400
         while await refused.reader.read(1000):
             pass
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(0.4):
                 await stream.next()
         admin.execute("UPDATE orders SET note = 'late' WHERE id = 1")
         assert (await stream.next()).type == "change"

@@ -59,7 +59,9 @@ def test_every_key_arrives() -> None:
     assert config.tables["customers"].document == ("public", "customer_cards")
     assert [table.served for table in config.tables.values()] == [True, False, True, True]
     assert config.reconcile == 60.0
-    assert config.server == ServerConfig(allowed_origins=("https://shop.example.com",))
+    assert config.server == ServerConfig(
+        allowed_origins=("https://shop.example.com",), proxies=("127.0.0.1/32",)
+    )
     assert config.limits == LimitsConfig()
 
 

@@ -160,6 +160,7 @@ BAD_FILE = [
     ("tables: {t: }\nserver: {allowed_origins: [|a.b]}", "write scheme://host[:port]"),
     ("tables: {t: }\nserver: {allowed_origins: [|'https://a:443']}", "browsers leave :443 out"),
     ("tables: {t: }\nserver: {allowed_origins: [|'http://a:99999']}", "at most 65535"),
+    ("tables: {t: }\nserver: {proxies: [|10.0.0.1/8]}", "is not an address or a network"),
     ("tables: {t: }\nlimits: {connections: |0}", "0 must be from 1 to"),
     ("tables: {t: }\nlimits: {message: |64KB}", "'64KB' is not a size; write it like 512B, 64KiB"),
     ("tables: {t: }\nlimits: {message: |0}", "0 must be from 1B"),

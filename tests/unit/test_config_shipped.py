@@ -50,14 +50,22 @@ def test_the_schema_for_editors_describes_every_key() -> None:
 def test_the_schema_for_editors_has_the_real_defaults() -> None:
     real = {"": TableConfig("t", (None, "t")), "server": ServerConfig(), "limits": LimitsConfig()}
     real |= {"auth.jwt": JwtConfig()}
-    written = {"debounce", "max_wait", "drain", "reconcile", "leeway", "unauthenticated"}
+    written = {
+        "debounce",
+        "max_wait",
+        "drain",
+        "reconcile",
+        "leeway",
+        "handshake",
+        "unauthenticated",
+    }
     for section, found in sections(json.loads(json_schema())):
         for name, key in found["properties"].items():
             if "default" not in key or section == "tables":
                 continue
             owner = Config if name in ("schema", "reconcile") else real[section]
             default = values.duration(key["default"]) if name in written else key["default"]
-            default = values.size(key["default"]) if name == "message" else default
+            default = values.size(key["default"]) if name in ("message", "headers") else default
             expected = getattr(owner, name)
             assert default == (list(expected) if isinstance(expected, tuple) else expected)
 
