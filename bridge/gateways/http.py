@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 READYZ = "/readyz"
-_OPEN = frozenset({"/healthz", READYZ, "/metrics", *modules()})
+_WATCHED = frozenset({"/healthz", READYZ, "/metrics"})
+_OPEN = _WATCHED | set(modules())
 
 
 class Pages:
@@ -41,9 +42,9 @@ class Pages:
         if inspector:
             self._paths |= {"/": self._page, "/inspector/topics": self._topics}
 
-    def open(self, path: str) -> bool:
+    def watched(self, path: str) -> bool:
         """Whether this is for who watches over the bridge, whom no limit may keep away."""
-        return path in _OPEN
+        return path in _WATCHED
 
     def guarded(self, path: str) -> bool:
         """Whether this shows what only those may see who have a token, where tokens are asked for.
@@ -51,7 +52,7 @@ class Pages:
         Health and metrics have to be read by what has none: they show counts and no names. The
         client is what a page gets its first token with.
         """
-        return path in self._paths and not self.open(path)
+        return path in self._paths and path not in _OPEN
 
     def answer(self, method: str, path: str, *, known: bool = True) -> Response:
         """`path` comes without its query; `known` is who has a token, or needs none."""

@@ -149,7 +149,7 @@ class Gateway:
             return too_large(self._config.limits.headers)
         target = _target(request)
         try:
-            if not self._pages.open(target.path):
+            if not self._pages.watched(target.path):
                 self._limits.arrive(connection.remote_address[0], request, connection.loop.time())
         except LimitError as error:
             return refused(request, target, error)
