@@ -17,7 +17,7 @@ from bridge.errors import BridgeError, CatalogError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("demo", "init", "migrate", "revision", "check", "serve", "tail")
+COMMANDS = ("demo", "init", "migrate", "revision", "check", "types", "serve", "tail")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

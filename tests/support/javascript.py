@@ -120,3 +120,32 @@ async def steered(rowcast: Rowcast, database: str) -> AsyncIterator[tuple[Steere
             yield bridge, server.sockets[0].getsockname()[1]
     finally:
         await bridge.kill()
+
+
+async def compiled(directory: Path, source: str) -> str:
+    """What `tsc --strict` has against a file, in a project that has the client installed."""
+    installed = directory / "node_modules"
+    installed.mkdir(exist_ok=True)
+    for name, place in {"rowcast": CLIENT, "@types/react": package("@types/react")}.items():
+        link = installed / name
+        link.parent.mkdir(exist_ok=True)
+        if place is not None and not link.exists():
+            link.symlink_to(place)
+    (directory / "package.json").write_text('{"type": "module"}')
+    (directory / "main.ts").write_text(source)
+    typescript = package("typescript")
+    assert typescript is not None
+    options = ["--strict", "--noEmit", "--preserveSymlinks", "--target", "es2022"]
+    options += ["--lib", "es2022,dom", "--module", "node16", "--moduleResolution", "node16"]
+    process = await asyncio.create_subprocess_exec(
+        str(NODE),
+        str(typescript / "bin" / "tsc"),
+        *options,
+        "main.ts",
+        cwd=directory,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    # Debian's types of React refer to packages that it does not have.
+    foreign = "node_modules/@types/"
+    return "".join(line for line in out.decode().splitlines(True) if not line.startswith(foreign))
