@@ -2,73 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import shutil
-import socket
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import browser, http
+from tests.support.balancers import NGINX, free_port, nginx
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
 from tests.support.events import streaming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     import psycopg
 
 CHROMIUM = browser.find()
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-
-# Nothing but what one cannot leave out: buffering is on.
-BEHIND = """
-daemon off; pid {prefix}/pid; error_log {prefix}/error.log;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {prefix}/a; proxy_temp_path {prefix}/b; fastcgi_temp_path {prefix}/c;
-    uwsgi_temp_path {prefix}/d; scgi_temp_path {prefix}/e;
-    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {upstream}; }} }}
-}}
-"""
-
-
-@asynccontextmanager
-async def nginx(prefix: Path, upstream: str) -> AsyncIterator[str]:
-    """An nginx in front of `upstream`; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = prefix / "nginx.conf"
-    config.write_text(BEHIND.format(prefix=prefix, port=port, upstream=upstream))
-    process = await asyncio.create_subprocess_exec(
-        str(NGINX), "-c", str(config), "-p", str(prefix), stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        await _listening(process, port, prefix / "error.log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _listening(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                assert process.returncode is None, f"nginx has ended; see {log}"
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                return
 
 
 @pytest.mark.skipif(NGINX is None, reason="no nginx found")
@@ -77,9 +26,12 @@ async def test_events_pass_an_nginx_that_buffers(
 ) -> None:
     admin.execute("CREATE TABLE items (id int PRIMARY KEY, n int)")
     admin.execute("INSERT INTO items VALUES (1, 0)")
+    port = free_port()
+    # Nothing but what one cannot leave out: buffering is on.
+    server = "server {{ listen 127.0.0.1:{}; location / {{ proxy_pass {}; }} }}".format
     async with (
         running(configure(database, "  items:\n")) as bridge,
-        nginx(tmp_path, bridge.http) as address,
+        nginx(tmp_path, server(port, bridge.http), port) as address,
         streaming(address, "items/1") as stream,
     ):
         assert stream.headers["content-type"] == "text/event-stream"

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+_LIMIT = 2**24
 
 
 class Event(NamedTuple):
@@ -74,6 +77,7 @@ class Stream:
         self.parser = Parser()
         self.status = 0
         self.headers: dict[str, str] = {}
+        self._joining: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         async with asyncio.timeout(20):
@@ -81,6 +85,14 @@ class Stream:
         first, *rest = head.strip().split("\r\n")
         self.status = int(first.split()[1])
         self.headers = {n.lower(): v for n, _, v in (line.partition(": ") for line in rest)}
+        if self.headers.get("transfer-encoding") == "chunked":
+            chunked, self.reader = self.reader, asyncio.StreamReader(limit=_LIMIT)
+            self._joining = asyncio.create_task(_join(chunked, self.reader))
+
+    def close(self) -> None:
+        self.writer.close()
+        if self._joining is not None:
+            self._joining.cancel()
 
     async def next(self) -> Event:
         """The next event; EOFError if the stream ends before it."""
@@ -98,6 +110,15 @@ class Stream:
         return event
 
 
+async def _join(chunked: asyncio.StreamReader, joined: asyncio.StreamReader) -> None:
+    """What proxies make of a stream, RFC 9112 7.1, as it was before; up to its end or a break."""
+    with suppress(OSError, ValueError, asyncio.IncompleteReadError):
+        while size := int(await chunked.readline(), 16):
+            joined.feed_data(await chunked.readexactly(size))
+            await chunked.readexactly(2)
+    joined.feed_eof()
+
+
 @asynccontextmanager
 async def streaming(
     address: str,
@@ -108,7 +129,7 @@ async def streaming(
 ) -> AsyncIterator[Stream]:
     """GET /sse at `http://host:port`; the answer's head has been read. `more` is of the query."""
     url = urlsplit(address)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=2**24)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=_LIMIT)
     query = urlencode([*(("topic", topic) for topic in topics), *more.items()])
     lines = [f"GET /sse?{query} {protocol}", f"Host: {url.netloc}", "Accept: text/event-stream"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -118,4 +139,4 @@ async def streaming(
         await stream.open()
         yield stream
     finally:
-        writer.close()
+        stream.close()

@@ -38,7 +38,7 @@ async def until(address: str, path: str, **expected: object) -> Answer:
     """Ask until the JSON answer has these values: waiting for a state by looking at it."""
     async with asyncio.timeout(30):
         while True:
-            answer = await get(address, path)
+            answer = await get(address, path, Connection="close")
             if all(answer.json().get(name) == value for name, value in expected.items()):
                 return answer
             await asyncio.sleep(0.02)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from bridge import client
 from bridge.backoff import Backoff
+from tests.support.events import streaming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -128,14 +129,31 @@ class Replica:
         return "equal now, but too late"
 
 
+class Streamed(Replica):
+    """The same over Server-Sent Events, `url` being `http://host:port`."""
+
+    async def _follow(self) -> None:
+        patience = Backoff(first=0.02, cap=0.2)
+        while True:
+            with suppress(OSError, EOFError):
+                async with streaming(self.url, *self.topics) as stream:
+                    while stream.status == 200:
+                        self._take((await stream.next()).json())
+                        self._news.set()
+                        patience.reset()
+            await asyncio.sleep(patience.delay())
+
+
 def _key(message: dict[str, Any]) -> str:
     return json.dumps(message["key"], sort_keys=True)
 
 
 @asynccontextmanager
-async def following(url: str, *topics: str) -> AsyncIterator[Replica]:
+async def following(
+    url: str, *topics: str, kind: type[Replica] = Replica
+) -> AsyncIterator[Replica]:
     """A replica that has its first snapshots."""
-    replica = Replica(url, topics)
+    replica = kind(url, topics)
     try:
         async with asyncio.timeout(30):
             await replica.until(lambda: all(held.floor for held in replica.held.values()))
