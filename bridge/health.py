@@ -9,11 +9,18 @@ class Health:
     """Reasons against being ready, by who gave them; ready when there is none."""
 
     def __init__(self) -> None:
-        self.reasons: dict[str, str] = {
+        self.reasons: dict[str, str] = {}
+        self._ready = asyncio.Event()
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing is known yet; what was held against the last config counts no more."""
+        stopping = {who: why for who, why in self.reasons.items() if who == "stop"}
+        self.reasons = stopping | {
             "listener": "not listening yet",
             "triggers": "triggers not compared with the config yet",
         }
-        self._ready = asyncio.Event()
+        self._ready.clear()
 
     @property
     def ready(self) -> bool:

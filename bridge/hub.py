@@ -108,6 +108,28 @@ class Hub:
             del self._topics[topic.name], topic.route.followed[topic.name]
             topic.route.wanted.pop(topic, None)
 
+    def renew(self, tables: Iterable[Table]) -> None:
+        """Other tables are served: who follows what is not as it was begins it anew, or is told.
+
+        To be called while nothing is read; nothing is until `resume`, when all is read again.
+        """
+        self.live = False
+        moved = [s for topic in self.routes.watch(tables) for s in topic.subscriptions]
+        for subscription in moved:
+            self._remove(subscription)
+        for topic in self.routes.followed():
+            topic.reading = False
+        for subscription in moved:
+            self._move(subscription)
+
+    def _move(self, old: Subscription) -> None:
+        try:
+            self.subscribe(old.subscriber, wire.Subscribe(old.topic, old.id, old.snapshot))
+        except ProtocolError as error:
+            text = f"another config is served now: {error}"
+            old.subscriber.reply(wire.error(error.code, text, old.topic, old.id))
+            old.subscriber.reply(wire.unsubscribed(old.topic))
+
     # What must be read, and what was.
 
     def gap(self, table: str | None) -> None:

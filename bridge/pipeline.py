@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from bridge import catalog, pool
+from bridge import pool
 from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost
 from bridge.delivery import Delivery, reason
@@ -28,10 +28,10 @@ from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
 from bridge.health import Health
 from bridge.hub import Hub
-from bridge.link import brief
 from bridge.listener import Listener, Notifier
 from bridge.loader import Loader
 from bridge.metrics import Metrics
+from bridge.reload import Reload, resolved
 from bridge.watch import Watch
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Bridge:
         self.gateway = Gateway(config, self.hub, self.health, self.metrics, self.instance)
         self._flows: dict[str, Flow] = {}
         self._stopping = asyncio.Event()
+        self._reload = Reload()
         self._counted = 0, 0
         self._observe()
 
@@ -93,9 +94,23 @@ class Bridge:
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
+    def reload(self, load: Callable[[], Config]) -> None:
+        """Serve another config, if it is right; may be called from a signal handler."""
+        self._reload.ask(load)
+
     async def _work(self) -> None:
+        """All but the gateway and the hub begins anew with a new config: subscribers stay."""
         tables = await self._tables()
-        self.hub.routes.watch(tables.values())
+        while True:
+            async with asyncio.TaskGroup() as tasks:
+                serving = tasks.create_task(self._serve(tables))
+                self.config, tables = await self._reload.granted(self.config)
+                serving.cancel()
+            self.health.begin()
+            log.info("new config is served", extra={"tables": len(tables)})
+
+    async def _serve(self, tables: dict[str, Table]) -> None:
+        self.hub.renew(tables.values())
         self._flows = {name: Flow(table, relays(table, tables)) for name, table in tables.items()}
         async with pool.open_pool(self.config) as connections:
             self._prepare = partial(pool.bump_epoch, connections, self.config.schema)
@@ -127,7 +142,7 @@ class Bridge:
         backoff = Backoff()
         while True:
             try:
-                return await asyncio.to_thread(_resolve, self.config)
+                return await asyncio.to_thread(resolved, self.config)
             except psycopg.Error as error:
                 self.health.fail("database", reason(error))
                 log.warning("database unreachable", extra={"reason": reason(error)})
@@ -145,6 +160,7 @@ class Bridge:
             widths={flow.table.name: flow.table.width for flow in self._flows.values()},
             prepare=self._prepare,
         )
+        self._counted = 0, 0
         with closing(notifier):
             async with aclosing(listener.listen()) as items:
                 async for item in items:
@@ -222,8 +238,3 @@ class Bridge:
         self.metrics.topics.set_function(lambda: self.hub.topics)
         self.metrics.ready.set_function(lambda: self.health.ready)
         self.metrics.dirty.set_function(lambda: sum(len(f.keys) for f in self._flows.values()))
-
-
-def _resolve(config: Config) -> dict[str, Table]:
-    with brief(config.database) as connection:
-        return catalog.resolved(connection, config)

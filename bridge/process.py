@@ -11,13 +11,19 @@ from bridge.errors import BridgeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.config import Config
     from bridge.pipeline import Bridge
 
 
-async def until_signalled(bridge: Bridge, started: Callable[[str, int], None]) -> None:
+async def until_signalled(
+    bridge: Bridge,
+    started: Callable[[str, int], None],
+    load: Callable[[], Config] | None = None,
+) -> None:
     """Run a bridge until SIGTERM or SIGINT drains it; a second signal ends the process at once.
 
-    Raises the first of the errors that ended it, if it was not asked to end.
+    At SIGHUP the bridge serves what `load` gives then, if it can. Raises the first of the
+    errors that ended it, if it was not asked to end.
     """
     loop = asyncio.get_running_loop()
 
@@ -27,6 +33,8 @@ async def until_signalled(bridge: Bridge, started: Callable[[str, int], None]) -
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    if load is not None:
+        loop.add_signal_handler(signal.SIGHUP, bridge.reload, load)
     try:
         await bridge.run(started)
     except* BridgeError as group:

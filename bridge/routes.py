@@ -112,15 +112,32 @@ class Routes:
     def __len__(self) -> int:
         return len(self._routes)
 
-    def watch(self, tables: Iterable[Table]) -> None:
-        """Make topics of these tables; until then none is known."""
+    def watch(self, tables: Iterable[Table]) -> list[Topic]:
+        """Make topics of these tables and of no others; until then none is known.
+
+        A route that stays as it was is kept, with who follows it. Returns the topics that
+        are followed by a route that is no longer theirs.
+        """
+        followed = list(self.followed())
+        before = {(route.table.name, route.template.text): route for route in self._routes}
+        self._by_table.clear()
         for table in tables:
             for template in specific(table.templates):
-                self._by_table[table.name].append(Route(table, template))
+                kept = before.get((table.name, template.text))
+                route = kept if kept and kept.table == table else Route(table, template)
+                self._by_table[table.name].append(route)
+        self._order()
+        return [topic for topic in followed if self._route(topic.name) is not topic.route]
+
+    def _order(self) -> None:
         routes = [route for routes in self._by_table.values() for route in routes]
         rank = {id(t): n for n, t in enumerate(specific(route.template for route in routes))}
         self._routes = sorted(routes, key=lambda route: rank[id(route.template)])
         self._turns = deque(self._routes)
+
+    def _route(self, name: str) -> Route | None:
+        found = (route for route in self._routes if route.template.match(name) is not None)
+        return next(found, None)
 
     def templates(self) -> list[tuple[str, str]]:
         """(table, template) of every kind of topic there is, in the config's order."""

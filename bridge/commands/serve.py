@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge.commands import options
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from bridge.config import Config
 
-HELP = "serve changes over WebSocket until SIGTERM or SIGINT"
+HELP = "serve changes until SIGTERM or SIGINT; SIGHUP reads the config again"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +29,15 @@ def run(args: argparse.Namespace) -> int:
     from bridge.pipeline import Bridge
     from bridge.process import until_signalled
 
-    config = _placed(options.load(args), args)
+    load = partial(_load, args)
+    config = load()
     options.start_logging(args)
-    asyncio.run(until_signalled(Bridge(config), _announce))
+    asyncio.run(until_signalled(Bridge(config), _announce, load))
     return 0
+
+
+def _load(args: argparse.Namespace) -> Config:
+    return _placed(options.load(args), args)
 
 
 def _placed(config: Config, args: argparse.Namespace) -> Config:

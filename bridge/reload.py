@@ -1,0 +1,88 @@
+"""A new config for a bridge that runs: asked for by a signal, refused whole or served whole.
+
+What is served can change: the tables, their timing, `reconcile`. What connections were made
+by cannot: where the database is, where the bridge listens, who may come. A config that
+changes those as well is refused with the list of them, lest half of it be served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from bridge import catalog
+from bridge.delivery import reason
+from bridge.errors import BridgeError, CatalogError, ConfigError
+from bridge.link import brief
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bridge.config import Config
+    from bridge.tables import Table
+
+log = logging.getLogger(__name__)
+
+LIVE = frozenset({"file", "tables", "reconcile", "places"})
+"""Fields of a config that may differ."""
+
+
+class Reload:
+    """Where a signal leaves its wish, and a bridge waits for one that can be granted."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._load: Callable[[], Config] | None = None
+
+    def ask(self, load: Callable[[], Config]) -> None:
+        """From a signal handler; `load` raises ConfigError."""
+        self._load = load
+        self._asked.set()
+
+    async def granted(self, config: Config) -> tuple[Config, dict[str, Table]]:
+        """The next config that can be served in place of `config`, and its tables."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            assert self._load is not None
+            try:
+                return await asyncio.to_thread(_renewed, config, self._load)
+            except (ConfigError, CatalogError) as error:
+                _refuse([str(problem) for problem in error.problems])
+            except (BridgeError, psycopg.Error, OSError) as error:
+                _refuse([reason(error)])
+
+
+def _refuse(problems: list[str]) -> None:
+    log.error("new config refused; the old one stays", extra={"problems": problems})
+
+
+def _renewed(old: Config, load: Callable[[], Config]) -> tuple[Config, dict[str, Table]]:
+    new = load()
+    if fixed := list(differences(old, new)):
+        raise ConfigError(
+            [new.problem("cannot change while the bridge runs; restart it", *p) for p in fixed]
+        )
+    return new, resolved(new)
+
+
+def resolved(config: Config) -> dict[str, Table]:
+    """The config's tables as the database has them. Raises CatalogError, `psycopg.Error`."""
+    with brief(config.database) as connection:
+        return catalog.resolved(connection, config)
+
+
+def differences(old: object, new: object) -> Iterator[tuple[str, ...]]:
+    """Paths of what differs between two configs and may not; no values, which may be secret."""
+    for field in fields(old):  # type: ignore[arg-type]
+        if field.name in LIVE or not field.compare:
+            continue
+        one, other = getattr(old, field.name), getattr(new, field.name)
+        if is_dataclass(one) and type(one) is type(other):
+            yield from ((field.name, *path) for path in differences(one, other))
+        elif one != other:
+            yield (field.name,)

@@ -1,0 +1,148 @@
+"""SIGHUP: another config is served by the same process, to the same connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import http
+from tests.support.commands import Rowcast
+from tests.support.replica import Replica, following, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import psycopg
+
+    from tests.support.commands import Serving
+
+TABLES = """
+CREATE TABLE kept (id int PRIMARY KEY, n int);
+CREATE TABLE changed (id int PRIMARY KEY, n int, secret text);
+CREATE TABLE removed (id int PRIMARY KEY, n int);
+CREATE TABLE added (id int PRIMARY KEY, n int);
+INSERT INTO kept VALUES (1, 0);
+INSERT INTO changed VALUES (1, 0, 'secret');
+INSERT INTO removed VALUES (1, 0);
+INSERT INTO added VALUES (1, 0);
+"""
+BEFORE = """
+tables:
+  kept:
+  changed:
+  removed:
+"""
+AFTER = """
+tables:
+  kept:
+  changed: {columns: [id, n], debounce: 10ms}
+  added:
+"""
+
+
+class Site:
+    """A directory with a config file that can be written again."""
+
+    def __init__(self, rowcast: Rowcast) -> None:
+        self.rowcast = rowcast
+        self.write(BEFORE)
+
+    def write(self, config: str) -> None:
+        (self.rowcast.directory / "config.yaml").write_text(config)
+
+    async def migrate(self) -> None:
+        assert (await self.rowcast.run("migrate")).status == 0
+
+
+@pytest.fixture
+async def site(database: str, admin: psycopg.Connection, tmp_path: Path) -> Site:
+    admin.execute(TABLES)
+    site = Site(Rowcast(tmp_path, database))
+    await site.migrate()
+    return site
+
+
+async def logged(serving: Serving, event: str) -> dict[str, Any]:
+    """The next line of the log with this event."""
+    assert serving.process.stderr is not None
+    async with asyncio.timeout(30):
+        while line := await serving.process.stderr.readline():
+            if (entry := json.loads(line))["event"] == event:
+                return dict(entry)
+    raise AssertionError(f"the log ended before {event!r}")
+
+
+def heard(replica: Replica, type_: str, topic: str) -> list[dict[str, Any]]:
+    return [m for m in replica.messages if m["type"] == type_ and m.get("topic") == topic]
+
+
+def holds(topic: str, row: dict[str, Any]) -> Callable[[Replica], bool]:
+    return lambda replica: list(replica.held[topic].rows.values()) == [row]
+
+
+async def test_another_config_is_served_to_the_same_connections(
+    site: Site, admin: psycopg.Connection
+) -> None:
+    async with site.rowcast.serving() as serving:
+        url = serving.address.replace("http", "ws", 1) + "/ws"
+        async with following(url, "kept", "changed", "changed/1", "removed") as replica:
+            site.write(AFTER)
+            await site.migrate()
+            serving.process.send_signal(signal.SIGHUP)
+            assert (await logged(serving, "new config is served"))["tables"] == 3
+            await http.until(serving.address, "/readyz", ready=True)
+            for topic in ("changed", "changed/1"):
+                await replica.until(lambda t=topic: holds(t, {"id": 1, "n": 0})(replica))
+                assert len(heard(replica, "subscribed", topic)) == 2
+            [error] = heard(replica, "error", "removed")
+            assert error["code"] == "unknown_topic"
+            assert "another config" in error["message"]
+            assert len(heard(replica, "unsubscribed", "removed")) == 1
+            admin.execute("UPDATE kept SET n = 1; UPDATE changed SET n = 1, secret = 'more'")
+            await replica.until(lambda: holds("kept", {"id": 1, "n": 1})(replica))
+            await replica.until(lambda: holds("changed/1", {"id": 1, "n": 1})(replica))
+            assert len(heard(replica, "subscribed", "kept")) == 1
+            assert [m["type"] for m in replica.messages].count("welcome") == 1
+            assert not any(m["type"] == "status" for m in replica.messages)
+            assert "more" not in json.dumps(replica.messages)
+            assert replica.regressions == []
+        async with following(url, "added") as newcomer:
+            admin.execute("UPDATE added SET n = 5")
+            await newcomer.equals({"added": rows(admin, "SELECT * FROM added")})
+        assert await serving.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        (f"{AFTER}  wrong: {{kye: id}}\n", "config.yaml:6:11: tables.wrong.kye"),
+        (f"{AFTER}  nowhere:\n", "config.yaml:6:3: tables.nowhere"),
+        (f"server: {{port: 1, drain: 1s}}{AFTER}", "config.yaml:1:26: server.drain: cannot change"),
+        (f"schema: other{AFTER}", "config.yaml:1:9: schema: cannot change"),
+    ],
+    ids=["file", "catalog", "server", "schema"],
+)
+async def test_a_config_that_is_wrong_changes_nothing(
+    site: Site, admin: psycopg.Connection, config: str, problem: str
+) -> None:
+    async with site.rowcast.serving() as serving:
+        url = serving.address.replace("http", "ws", 1) + "/ws"
+        async with following(url, "kept", "removed") as replica:
+            site.write(config)
+            serving.process.send_signal(signal.SIGHUP)
+            refused = await logged(serving, "new config refused; the old one stays")
+            assert any(p.startswith(problem) for p in refused["problems"]), refused
+            admin.execute("UPDATE removed SET n = 7")
+            await replica.until(lambda: holds("removed", {"id": 1, "n": 7})(replica))
+            site.write(BEFORE)
+            serving.process.send_signal(signal.SIGHUP)
+            await logged(serving, "new config is served")
+            admin.execute("UPDATE kept SET n = 8")
+            await replica.until(lambda: holds("kept", {"id": 1, "n": 8})(replica))
+            assert [m["type"] for m in replica.messages].count("welcome") == 1
+        assert await serving.stop() == 0
