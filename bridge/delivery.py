@@ -15,6 +15,7 @@ from psycopg_pool import PoolTimeout
 
 from bridge.changes import Change, Operation
 from bridge.errors import DatabaseError
+from bridge.loader import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -78,10 +79,17 @@ class Delivery:
             if flow.gaps.take(self._loop.time()):
                 self._begin_anew(flow)
             dirty = flow.keys.take(self._loop.time())
-            if flow.relays is not None and dirty:
-                await self._relay(flow, flow.relays, dirty)
-            if wanted := [key for key in dirty if self._hub.routes.wants(flow.table.name, key)]:
-                await self._publish(flow, wanted)
+            try:
+                await self._tell(flow, dirty)
+            except RefusedError:
+                self._metrics.poisoned.inc(len(dirty))
+                self._gap(flow.table.name)
+
+    async def _tell(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
+        if flow.relays is not None and dirty:
+            await self._relay(flow, flow.relays, dirty)
+        if wanted := [key for key in dirty if self._hub.routes.wants(flow.table.name, key)]:
+            await self._publish(flow, wanted)
 
     def _begin_anew(self, flow: Flow) -> None:
         flow.keys.clear()

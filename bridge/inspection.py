@@ -9,7 +9,8 @@ import psycopg
 from psycopg import sql
 
 from bridge import catalog, conditions, migrate
-from bridge.errors import CatalogError
+from bridge.errors import BridgeError, CatalogError
+from bridge.gateways import access
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +38,10 @@ class Finding(NamedTuple):
 
 def inspect(config: Config) -> Iterator[Finding]:
     """Everything found, as it is found. Raises nothing that a database can cause."""
+    try:
+        access.guard(config)
+    except BridgeError as error:
+        yield Finding("auth", str(error))
     try:
         with psycopg.connect(config.database, autocommit=True, connect_timeout=10) as connection:
             yield from _database(config, connection)

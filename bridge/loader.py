@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psycopg
 
 from bridge.changes import Snapshot, State
-from bridge.errors import DatabaseError, ProtocolError
+from bridge.errors import BridgeError, DatabaseError, ProtocolError
 from bridge.statements import Statements
 from bridge.wire import ErrorCode
 
@@ -42,6 +42,30 @@ _POISON = (
 _ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
+TRIES = 64
+"""Reads of one batch that may fail: enough to find three culprits in a thousand keys."""
+
+
+class RefusedError(BridgeError):
+    """So much of a batch cannot be read that it is cheaper to read what is followed anew.
+
+    No row is the reason, but somebody who sends notifications that no trigger wrote.
+    """
+
+
+class Tries:
+    """How many reads of a batch may still fail; None is any number."""
+
+    def __init__(self, left: int | None) -> None:
+        self._left = left
+
+    def count(self) -> None:
+        if self._left == 0:
+            raise RefusedError
+        if self._left is not None:
+            self._left -= 1
+
+
 class Loader:
     """Reads states and snapshots for one bridge; `schema` is where its epoch lives."""
 
@@ -61,38 +85,48 @@ class Loader:
         self.reads = 0
 
     async def load(
-        self, table: Table, keys: Sequence[Key], within: Connection | None = None
+        self,
+        table: Table,
+        keys: Sequence[Key],
+        within: Connection | None = None,
+        tries: Tries | None = None,
     ) -> tuple[list[State], list[Key]]:
         """The keys' states, and the keys that PostgreSQL refuses to read at all.
 
-        `within` reads in a transaction that is open. Raises `psycopg.Error` where the
-        database, and not a key, is the reason.
+        `within` reads in a transaction that is open, and does not give up. Raises
+        `psycopg.Error` where the database, and not a key, is the reason, and `RefusedError`.
         """
+        tries = tries or Tries(None if within else TRIES)
         columns = [list(column) for column in zip(*keys, strict=True)]
         try:
             rows = await self._read(self._statements.load(table), columns, within)
         except _POISON:
+            tries.count()
             if len(keys) == 1:
                 return [], list(keys)
             middle = len(keys) // 2
-            left = await self.load(table, keys[:middle], within)
-            right = await self.load(table, keys[middle:], within)
+            left = await self.load(table, keys[:middle], within, tries)
+            right = await self.load(table, keys[middle:], within, tries)
             return left[0] + right[0], left[1] + right[1]
         return [_state(keys[n - 1], version, *rest) for version, n, *rest in rows], []
 
-    async def parents(self, table: Table, keys: Sequence[Key]) -> list[Key]:
+    async def parents(
+        self, table: Table, keys: Sequence[Key], tries: Tries | None = None
+    ) -> list[Key]:
         """The keys, in the parent's table, of the rows that these rows belong to now."""
         assert table.parent is not None
+        tries = tries or Tries(TRIES)
         columns = [list(column) for column in zip(*keys, strict=True)]
         statement = self._statements.parents(table, table.parent)
         try:
             rows = await self._read(statement, columns, expect=False)
         except _POISON:
+            tries.count()
             if len(keys) == 1:
                 return []
             middle = len(keys) // 2
-            left = await self.parents(table, keys[:middle])
-            return left + await self.parents(table, keys[middle:])
+            left = await self.parents(table, keys[:middle], tries)
+            return left + await self.parents(table, keys[middle:], tries)
         return [tuple(row) for row in rows if None not in row]
 
     async def snapshots(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from bridge.demo.postgres import Postgres, find_binaries
 from bridge.errors import DatabaseError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bridge.demo.postgres import Binaries
+
+# ./dev test tests/unit --hypothesis-profile=long
+settings.register_profile("long", max_examples=20_000, deadline=None)
 
 _SETTINGS = {"max_connections": "300"}
 

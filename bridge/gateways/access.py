@@ -62,7 +62,7 @@ class Access:
     installed, ConfigError where its key is none."""
 
     def __init__(self, config: Config, hub: Hub, metrics: Metrics) -> None:
-        self._guard = _guard(config)
+        self._guard = guard(config)
         self._hub = hub
         self._metrics = metrics
         self.guarded = self._guard is not None
@@ -108,7 +108,8 @@ class Access:
             return None
 
 
-def _guard(config: Config) -> Guard | None:
+def guard(config: Config) -> Guard | None:
+    """What the config's `auth` asks for. Raises BridgeError where that cannot be had."""
     if config.guard is None:
         return None
     try:

@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from bridge import catalog
 from bridge.changes import Snapshot
 from bridge.errors import DatabaseError, ProtocolError
-from bridge.loader import Loader
+from bridge.loader import TRIES, Loader, RefusedError
 from bridge.topics import Template
 from tests.support import Server, connect
 from tests.support.capture import config, entry
@@ -229,6 +229,16 @@ async def test_one_bad_key_of_a_thousand(admin: psycopg.Connection, loader: Load
     assert poisoned == [("not a uuid",)]
     assert [state.key for state in states] == [*keys[:333], *keys[334:]]
     assert all(state.row for state in states)
+
+
+async def test_a_batch_of_bad_keys_is_given_up(admin: psycopg.Connection, loader: Loader) -> None:
+    admin.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    keys = [("1",), *((f"x{n}",) for n in range(999))]
+    with pytest.raises(RefusedError):
+        await loader.load(table(admin, "t"), keys)
+    assert loader.reads <= 2 * TRIES
+    found = await loader.load(table(admin, "t"), keys[:3])
+    assert [state.key for state in found[0]] == [("1",)]
 
 
 @pytest.mark.parametrize("bad", ["x", "", "99999999999", "1.5", "NaN", "\0", "\ud800", "-1"])

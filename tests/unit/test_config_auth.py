@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge.config import Config, loads
-from bridge.errors import ConfigError
+from bridge.errors import BridgeError, ConfigError
+from bridge.gateways.access import guard
 from tests.support.tokens import SECRET, pem, private_pem
 
 if TYPE_CHECKING:
@@ -159,3 +161,22 @@ def test_values_from_files(tmp_path: Path) -> None:
     (problem,) = problems(f"{OPEN}schema: ${{file:{tmp_path}/odd}}")
     assert problem.message == f"{tmp_path}/odd is not UTF-8 text; name another file"
     assert loads("tables: {t: }\nschema: ${file:-x}", env=ENV).schema == "x"
+
+
+def test_a_key_that_is_none_has_its_place() -> None:
+    env = ENV | {"K": "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----"}
+    config = loads(f"{OPEN}auth: {{jwt: {{public_key: '${{K}}'}}, {RULE}}}", env=env)
+    with pytest.raises(ConfigError) as caught:
+        guard(config)
+    assert str(caught.value) == (
+        "config.yaml:2:26: auth.jwt.public_key: is not a public key in PEM, nor a certificate"
+    )
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("bridge.auth")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    with pytest.raises(BridgeError, match=r"pip install 'rowcast\[auth\]'"):
+        guard(auth(f"{{{JWT}, {RULE}}}"))
+    assert guard(auth("none")) is None

@@ -1,0 +1,337 @@
+"""What nobody sends by accident: to the port, and into the database's channel.
+
+Each gets its documented answer or the end of its connection. Nothing is logged with a
+stack, and somebody who is connected meanwhile notices nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import struct
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from websockets.asyncio.client import connect
+
+from tests.support.bridges import configure, running
+from tests.support.replica import following, rows
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.bridges import Running
+
+TABLE = """
+CREATE TABLE items (id int PRIMARY KEY, shelf text, n int);
+INSERT INTO items SELECT g, 'a', 0 FROM generate_series(1, 5) g;
+"""
+CONFIG = """
+  items: {topics: [items, "items/{id}", "shelves/{shelf}"]}
+"""
+
+
+@pytest.fixture
+async def bridge(
+    database: str, admin: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Running]:
+    admin.execute(TABLE)
+    config = configure(
+        database, CONFIG, limits="{message: 1KiB, command_rate: 1000000, handshake: 500ms}"
+    )
+    async with running(config) as bridge, following(bridge.url, "items") as witness:
+        await witness.until(lambda: len(witness.held["items"].rows) == 5)
+        yield bridge
+        admin.execute("UPDATE items SET n = 7")
+        expected = rows(admin, "SELECT * FROM items")
+        await witness.equals({"items": expected})
+        assert not witness.regressions
+    assert not [r for r in caplog.records if r.exc_info or r.levelno >= logging.ERROR]
+
+
+async def talk(bridge: Running, data: bytes, *, eof: bool = False) -> bytes:
+    """What comes back until the other side is through."""
+    reader, writer = await asyncio.open_connection(*bridge.address.result(), limit=2**22)
+    try:
+        writer.write(data)
+        if eof:
+            writer.write_eof()
+        async with asyncio.timeout(30):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, bits: int = 0) -> bytes:
+    """A masked frame of RFC 6455, 5.2, sound or not."""
+    head = bytes([(0x80 if fin else 0) | bits | opcode])
+    if len(payload) < 126:
+        head += bytes([0x80 | len(payload)])
+    else:
+        head += bytes([0x80 | 126]) + struct.pack("!H", len(payload))
+    mask = b"\x01\x02\x03\x04"
+    return head + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
+
+
+TEXT, BINARY, CLOSE, PING, PONG, MORE = 1, 2, 8, 9, 10, 0
+PINGS = b'{"type":"ping"}'
+SPLIT = "é".encode()
+
+FRAMES: dict[str, tuple[list[bytes], int | str]] = {
+    "binary": ([frame(BINARY, b"\0\xff")], "bad_message"),
+    "empty": ([frame(TEXT)], "bad_message"),
+    "not JSON": ([frame(TEXT, b"{")], "bad_message"),
+    "deep JSON": ([frame(TEXT, b"[" * 900)], "bad_message"),
+    "no object": ([frame(TEXT, b"7")], "bad_message"),
+    "names twice": ([frame(TEXT, b'{"type":"x","type":"ping"}')], "pong"),
+    "unknown": ([frame(TEXT, b'{"type":"drop table"}')], "unknown_type"),
+    "a byte a frame": (
+        [
+            frame(TEXT, PINGS[:1], fin=False),
+            *(frame(MORE, PINGS[n : n + 1], fin=False) for n in range(1, len(PINGS))),
+            frame(MORE),
+        ],
+        "pong",
+    ),
+    "a ping between fragments": (
+        [frame(TEXT, PINGS[:5], fin=False), frame(PING, b"x"), frame(MORE, PINGS[5:])],
+        "pong",
+    ),
+    "a character split between fragments": (
+        [frame(TEXT, b'"' + SPLIT[:1], fin=False), frame(MORE, SPLIT[1:] + b'"')],
+        "bad_message",
+    ),
+    "pongs nobody asked for": ([frame(PONG, b"x"), frame(TEXT, PINGS)], "pong"),
+    "not UTF-8": ([frame(TEXT, b"\xff\xfe")], 1007),
+    "half a character": ([frame(TEXT, b'"\xed\xa0\x80"')], 1007),
+    "not UTF-8 in the second fragment": (
+        [frame(TEXT, b"{", fin=False), frame(MORE, b"\xc0\xaf")],
+        1007,
+    ),
+    "too large": ([frame(TEXT, b" " * 1025)], 1009),
+    "too large in fragments": (
+        [frame(TEXT, b" " * 600, fin=False), frame(MORE, b" " * 600)],
+        1009,
+    ),
+    "a length of 2^63": ([b"\x81\xff" + b"\xff" * 8 + b"\0" * 4], 1009),
+    "a length of 2^62": ([b"\x81\xff\x40" + b"\0" * 7 + b"\0" * 4], 1009),
+    "not masked": ([b"\x81\x0f" + PINGS], 1002),
+    "reserved bit 1, as if compressed": ([frame(TEXT, PINGS, bits=0x40)], 1002),
+    "reserved bit 2": ([frame(TEXT, PINGS, bits=0x20)], 1002),
+    "reserved bit 3": ([frame(PING, bits=0x10)], 1002),
+    "opcode 3": ([frame(3, b"x")], 1002),
+    "opcode 15": ([frame(15, b"x")], 1002),
+    "a long ping": ([frame(PING, b"x" * 126)], 1002),
+    "a ping in fragments": ([frame(PING, b"x", fin=False)], 1002),
+    "nothing to continue": ([frame(MORE, b"x")], 1002),
+    "text within fragments": ([frame(TEXT, b"{", fin=False), frame(TEXT, b"}")], 1002),
+    "a close of one byte": ([frame(CLOSE, b"\x03")], 1002),
+    "a close with a code that is none": ([frame(CLOSE, struct.pack("!H", 999))], 1002),
+    "a close with a reserved code": ([frame(CLOSE, struct.pack("!H", 1006))], 1002),
+    "a close that is not UTF-8": ([frame(CLOSE, struct.pack("!H", 1000) + b"\xff")], 1007),
+    "a good close": ([frame(CLOSE, struct.pack("!H", 1000))], 1000),
+    "a close without a code": ([frame(CLOSE)], 1005),
+}
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """The opcode and payload of each of a server's frames."""
+    found = []
+    while data:
+        length, start = data[1], 2
+        if length == 126:
+            length, start = struct.unpack("!H", data[2:4])[0], 4
+        found.append((data[0] & 0x0F, data[start : start + length]))
+        data = data[start + length :]
+    return found
+
+
+async def test_frames(bridge: Running, subtests: pytest.Subtests) -> None:
+    for name, (sent, expected) in FRAMES.items():
+        with subtests.test(name):
+            await _frames(bridge, sent, expected)
+
+
+async def _frames(bridge: Running, sent: list[bytes], expected: int | str) -> None:
+    reader, writer = await asyncio.open_connection(*bridge.address.result())
+    try:
+        writer.write(UPGRADE)
+        async with asyncio.timeout(30):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101 ")
+            writer.write(b"".join(sent))
+            if isinstance(expected, str):
+                await reader.readuntil(f'"{expected}"'.encode())
+                await reader.readuntil(b"}")
+                writer.write(frame(CLOSE, struct.pack("!H", 1000)))
+            rest = await reader.read()
+    finally:
+        writer.close()
+    (end,) = [payload for opcode, payload in frames(rest) if opcode == CLOSE]
+    code = struct.unpack("!H", end[:2])[0] if end else 1005
+    assert code == (expected if isinstance(expected, int) else 1000)
+
+
+HOST = b"Host: 127.0.0.1\r\n"
+REQUESTS: dict[str, tuple[bytes, set[int]]] = {
+    "POST": (b"POST /state/items HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\n\r\n", {405}),
+    "a body": (b"GET /state/items HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello", {0}),
+    "chunks": (b"GET /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {0, 400}),
+    "a path that goes up": (b"GET /../../etc/passwd HTTP/1.1\r\n" + HOST + b"\r\n", {404}),
+    "a path that goes up, encoded": (b"GET /%2e%2e/etc HTTP/1.1\r\n" + HOST + b"\r\n", {404}),
+    "up from state": (b"GET /state/../metrics HTTP/1.1\r\n" + HOST + b"\r\n", {404}),
+    "another host's address": (b"GET http://evil.com/ws HTTP/1.1\r\n" + HOST + b"\r\n", {404, 426}),
+    "an address that is none": (b"GET http://[::1 HTTP/1.1\r\n" + HOST + b"\r\n", {404}),
+    "no Host": (b"GET /state/items HTTP/1.1\r\n\r\n", {200, 400}),
+    "two Hosts": (b"GET /state/items HTTP/1.1\r\n" + HOST * 2 + b"\r\n", {400}),
+    "HTTP/1.0": (b"GET /healthz HTTP/1.0\r\n\r\n", {200}),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {0}),
+    "HTTP/9": (b"GET / HTTP/9.9\r\n\r\n", {0}),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 300, {0}),
+    "a long line": (b"GET /" + b"x" * 8200 + b" HTTP/1.1\r\n\r\n", {414}),
+    "a long header": (b"GET / HTTP/1.1\r\nX: " + b"x" * 8200 + b"\r\n\r\n", {431}),
+    "many headers": (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 129 + b"\r\n", {431}),
+    "much in all": (b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 4000 + b"\r\n") * 5 + b"\r\n", {431}),
+    "a header without a name": (b"GET / HTTP/1.1\r\n: x\r\n\r\n", {0}),
+    "a header without a colon": (b"GET / HTTP/1.1\r\nx\r\n\r\n", {0}),
+    "a folded header": (b"GET / HTTP/1.1\r\nX: y\r\n z\r\n\r\n", {0}),
+    "bare line feeds": (b"GET / HTTP/1.1\nHost: x\n\n", {0}),
+    "a NUL": (b"GET /\0 HTTP/1.1\r\n\r\n", {0, 404}),
+    "a NUL in a header": (b"GET / HTTP/1.1\r\nX: \0\r\n\r\n", {0}),
+    "a line end in Last-Event-ID": (
+        b"GET /sse?topic=items&last_event_id=a%0d%0aX:%20y HTTP/1.1\r\n" + HOST + b"\r\n",
+        {400},
+    ),
+    "a long Last-Event-ID": (
+        b"GET /sse?topic=items HTTP/1.1\r\n"
+        + HOST
+        + b"Last-Event-ID: "
+        + b"1" * 5000
+        + b"\r\n\r\n",
+        {400},
+    ),
+    "topics that are not UTF-8": (b"GET /sse?topic=%ff HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+    "an upgrade without a key": (UPGRADE.replace(b"Sec-WebSocket-Key", b"X"), {400}),
+    "an upgrade with a short key": (UPGRADE.replace(b"MDEyMzQ1Njc4OWFiY2RlZg==", b"eA=="), {400}),
+    "an upgrade to an old version": (UPGRADE.replace(b"Version: 13", b"Version: 8"), {400}),
+    "an upgrade by POST": (UPGRADE.replace(b"GET", b"POST"), {405}),
+    "an odd subprotocol": (
+        UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: a b\r\n\r\n"),
+        {400},
+    ),
+    "nothing": (b"", {0}),
+    "half a request": (b"GET /ws HTTP/1.1\r\nHost:", {0}),
+    "a value that is no number": (b"GET /state/items/x HTTP/1.1\r\n" + HOST + b"\r\n", {404}),
+    "a value with a NUL": (b"GET /state/shelves/%00 HTTP/1.1\r\n" + HOST + b"\r\n", {404}),
+    "a value that is SQL": (
+        b"GET /state/shelves/'%3B%20DROP%20TABLE%20items%3B-- HTTP/1.1\r\n" + HOST + b"\r\n",
+        {200},
+    ),
+}
+
+
+async def test_requests(bridge: Running, subtests: pytest.Subtests) -> None:
+    for name, (sent, expected) in REQUESTS.items():
+        with subtests.test(name):
+            await _request(bridge, sent, expected)
+
+
+async def _request(bridge: Running, sent: bytes, expected: set[int]) -> None:
+    """0: the connection is closed without a word."""
+    answer = await talk(bridge, sent)
+    status = int(answer.split()[1]) if answer else 0
+    assert status in expected, answer[:200]
+    assert b"Traceback" not in answer
+    assert b"X: y" not in answer.partition(b"\r\n\r\n")[0]
+
+
+async def test_bytes_of_any_kind(bridge: Running) -> None:
+    """Sound ones with a few bytes changed, cut or doubled: no answer is a server's error."""
+    chance = random.Random(7)
+    sound = [sent for sent, _ in REQUESTS.values() if sent]
+    sound += [UPGRADE + b"".join(sent) for sent, _ in FRAMES.values()]
+    for _ in range(40):
+        mutants = [_mutated(chance, sound) for _ in range(10)]
+        answers = await asyncio.gather(*(talk(bridge, data, eof=True) for data in mutants))
+        for answer in answers:
+            assert not answer.startswith(b"HTTP/1.1 5"), answer[:200]
+
+
+def _mutated(chance: random.Random, sound: list[bytes]) -> bytes:
+    data = bytearray(chance.choice(sound))
+    for _ in range(chance.randint(1, 6)):
+        at, end = sorted((chance.randrange(len(data) + 1), chance.randrange(len(data) + 1)))
+        match chance.randrange(4):
+            case 0:
+                data[at:end] = chance.randbytes(chance.randrange(20))
+            case 1:
+                data[at:at] = data[at:end]
+            case 2:
+                data = data[:end] or data
+            case _:
+                data[at : at + 1] = bytes([chance.randrange(256)])
+    return bytes(data)
+
+
+# The database's channel
+
+
+HOSTILE = """
+SELECT pg_notify('rowcast', CASE n %% 10
+    WHEN 0 THEN 'x' || n
+    WHEN 1 THEN '{"t":"items","o":"u","k":[["x' || n || '"]]}'
+    WHEN 2 THEN '{"t":"items","o":"u","k":[["' || n || '"]]}'
+    WHEN 3 THEN '{"t":"items","o":"u","k":[["1","' || n || '","x","y"]]}'
+    WHEN 4 THEN '{"t":"nothing' || n || '","o":"*"}'
+    WHEN 5 THEN '{"t":"items","o":"d","k":[["' || n %% 5 || '"]],"x":' || n || '}'
+    WHEN 6 THEN repeat('[', 600) || n
+    WHEN 7 THEN '{"t":"items","o":"i","k":[["1e400"],["' || n || '99999999999"]]}'
+    WHEN 8 THEN '{"t":"items","o":"u","k":[["2","' || n || '"]]}'
+    ELSE '{"t":"items","o":"*","n":' || n || '}' END)
+FROM generate_series(%s::int, %s::int) n
+"""
+
+
+async def test_a_hundred_thousand_false_notifications(
+    bridge: Running, database: str, admin: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    role, metrics = sql.Identifier(f"hostile_{uuid4().hex[:8]}"), bridge.bridge.metrics
+    admin.execute(sql.SQL("CREATE ROLE {}").format(role))
+    caplog.clear()
+    try:
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
+            await other.execute(sql.SQL("SET ROLE {}").format(role))
+            for start in range(0, 100_000, 5_000):
+                await other.execute(HOSTILE, (start, start + 4_999))
+                # Not faster than they are read, or it is the machine that is tested.
+                while counted(metrics.notifications) < start + 5_000:
+                    await asyncio.sleep(0.01)
+        async with asyncio.timeout(60), connect(bridge.url) as late:
+            await late.send('{"type":"subscribe","topic":"items/1"}')
+            while json.loads(await late.recv())["type"] != "snapshot":
+                pass
+    finally:
+        admin.execute(sql.SQL("DROP ROLE {}").format(role))
+    assert counted(metrics.malformed) >= 30_000
+    # Twenty transactions: each is a few batches, and what a batch may cost is bounded.
+    assert counted(metrics.reloads) < 500
+    assert bridge.bridge.hub.subscribers <= 2
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) <= 2
+    caplog.clear()
+
+
+def counted(counter: object) -> float:
+    return float(counter._value.get())  # type: ignore[attr-defined]
