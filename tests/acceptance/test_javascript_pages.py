@@ -3,92 +3,20 @@ through: a bridge that is killed, several tabs, a network that goes and comes ba
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.asyncio.server import serve
-from websockets.datastructures import Headers
-from websockets.http11 import Response
 
 from tests.support import browser
-from tests.support.commands import Rowcast
-from tests.support.javascript import steered
+from tests.support.pages import setting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
     import psycopg
-    from websockets.asyncio.server import ServerConnection
-    from websockets.http11 import Request
-
-    from tests.support.browser import Page
-    from tests.support.javascript import Steered
 
 CHROMIUM = browser.find()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
-
-SHOWN = "JSON.stringify([...document.querySelectorAll('li')].map((item) => item.textContent))"
-
-
-@asynccontextmanager
-async def site(pages: Mapping[str, str]) -> AsyncIterator[str]:
-    """A web server of these pages, by path; its origin. `BRIDGE` in them is filled in later."""
-
-    def answer(_: ServerConnection, request: Request) -> Response:
-        kind = "text/javascript" if request.path.endswith(".js") else "text/html"
-        body = pages.get(request.path, "").encode()
-        headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(body))}
-        return Response(200 if body else 404, "", Headers(headers | {"Connection": "close"}), body)
-
-    async def never(_: ServerConnection) -> None: ...
-
-    async with serve(never, "127.0.0.1", 0, process_request=answer) as server:
-        host, port = server.sockets[0].getsockname()[:2]
-        yield f"http://{host}:{port}"
-
-
-class Setting:
-    """A bridge, the table it serves, and a page of another origin."""
-
-    def __init__(self, bridge: Steered, admin: psycopg.Connection, origin: str) -> None:
-        self.bridge = bridge
-        self.admin = admin
-        self.origin = origin
-
-    async def shows(self, *pages: Page) -> None:
-        """Wait until each page shows exactly what the table holds."""
-        query = "SELECT format('%s: %s', id, n) FROM items ORDER BY id"
-        expected = [text for (text,) in self.admin.execute(query).fetchall()]
-        wanted = json.dumps(json.dumps(expected, separators=(",", ":")))
-        await asyncio.gather(*(page.until(f"{SHOWN} === {wanted}") for page in pages))
-
-    async def write(self, sql: str, *pages: Page) -> None:
-        await asyncio.to_thread(self.admin.execute, sql.encode())
-        await self.shows(*pages)
-
-
-@asynccontextmanager
-async def setting(
-    database: str, admin: psycopg.Connection, directory: Path, pages: dict[str, str]
-) -> AsyncIterator[Setting]:
-    admin.execute("CREATE TABLE items (id int PRIMARY KEY, n int)")
-    admin.execute("INSERT INTO items SELECT g, 0 FROM generate_series(1, 3) g")
-    async with site(pages) as origin:
-        (directory / "config.yaml").write_text(
-            f"server: {{allowed_origins: ['{origin}']}}\ntables:\n  items:\n"
-        )
-        rowcast = Rowcast(directory, database)
-        assert (await rowcast.run("migrate")).status == 0
-        async with steered(rowcast, database) as (bridge, _):
-            for path, text in pages.items():
-                pages[path] = text.replace("BRIDGE", bridge.address)
-            yield Setting(bridge, admin, origin)
-
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PLAIN = """<!doctype html><title>items</title><ul></ul><p></p>

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import time
 from contextlib import asynccontextmanager
@@ -149,3 +150,49 @@ async def compiled(directory: Path, source: str) -> str:
     # Debian's types of React refer to packages that it does not have.
     foreign = "node_modules/@types/"
     return "".join(line for line in out.decode().splitlines(True) if not line.startswith(foreign))
+
+
+_COMMONJS = """
+const sources = {%s};
+const process = {env: {NODE_ENV: "development"}};
+const made = {};
+function require(name) {
+  if (!made[name]) {
+    made[name] = {exports: {}};
+    sources[name](made[name], made[name].exports);
+  }
+  return made[name].exports;
+}
+globalThis.required = require;
+"""
+
+
+def react() -> dict[str, str]:
+    """React as modules that a browser can import without a build, by path."""
+    files = {
+        "react": _first("react", "cjs/react.development.js"),
+        "scheduler": _first("scheduler", "cjs/scheduler.development.js"),
+        "react-dom": _first("react-dom", "cjs/react-dom.development.js"),
+        "react-dom/client": _first("react-dom", "cjs/react-dom-client.development.js", "client.js"),
+    }
+    sources = ",".join(
+        f"{json.dumps(name)}: (module, exports) => {{{text}\n}}" for name, text in files.items()
+    )
+    return {
+        "/commonjs.js": _COMMONJS.replace("%s", sources),
+        "/react.js": _reexport("react", files["react"]),
+        "/react-dom-client.js": _reexport("react-dom/client", files["react-dom/client"]),
+    }
+
+
+def _first(name: str, *files: str) -> str:
+    place = package(name)
+    assert place is not None, f"no package {name}"
+    found = next(path for file in files if (path := place / file).exists())
+    return found.read_text(encoding="utf-8")
+
+
+def _reexport(name: str, text: str) -> str:
+    names = sorted(set(re.findall(r"\bexports\.([A-Za-z]\w*) =", text)))
+    lines = [f"export const {one} = found.{one};" for one in names]
+    return "\n".join(['import "/commonjs.js";', f'const found = required("{name}");', *lines])
