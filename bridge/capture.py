@@ -19,11 +19,12 @@ described in `changes`, which reads it.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from bridge import fragments, refresh
+from bridge import fragments, refresh, storage
 from bridge.fragments import NEW, OLD
 
 if TYPE_CHECKING:
@@ -55,6 +56,45 @@ END
 """
 )
 
+# The keys are worked out under the guard, and kept outside it: the block of a guard that
+# writes is a subtransaction with a number, and past 64 of those in a transaction every
+# other session slows down. What is kept outside has nothing left in it that could fail.
+_KEEPING = sql.SQL(
+    """
+#variable_conflict use_column
+-- Written by `rowcast migrate`, which will overwrite what is changed here.
+DECLARE
+    touched bigint;
+    before int;
+    kept text[] := '{{}}';
+BEGIN
+    <<capture>>
+    BEGIN
+        IF TG_OP = 'INSERT' THEN{insert}
+        ELSIF TG_OP = 'UPDATE' THEN{update}
+        ELSIF TG_OP = 'DELETE' THEN{delete}
+        ELSE{truncate}
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        kept := '{{}}';
+        BEGIN{fault}
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'rowcast: a change of % was not kept: %', TG_RELID::regclass, SQLERRM;
+        END;
+    END capture;
+    IF kept <> '{{}}' AND to_regclass({store_name}) IS NOT NULL THEN
+        INSERT INTO {store} (slot, payload) SELECT {slot}, k FROM unnest(kept) AS k;
+        -- Where transactions may be prepared, the bridge looks by itself: one that has
+        -- notified cannot be.
+        IF current_setting('max_prepared_transactions') = '0' THEN
+            PERFORM pg_notify({channel}, {ring});
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+"""
+)
+
 # Rows that no longer meet the condition count as much as those that now do.
 _COUNT_MET = sql.SQL(
     """
@@ -67,36 +107,36 @@ _COUNT_MET = sql.SQL(
 # What that cannot say (a new key, no change, too long an entry) goes the general way.
 # An entry that is NULL has a NULL in its key, which no subscriber can ask for.
 _OWN = sql.SQL(
-    """{count}
+    """{begin}{count}
         IF touched = 1 THEN
-            PERFORM pg_notify({channel}, {head} || e.operation || '","k":[' || e.entry || ']}}')
+            {say}{head} || e.operation || '","k":[' || e.entry || ']}}'{said}
             FROM ({one}) AS e
-            WHERE octet_length(e.entry) <= {size};
-            IF FOUND THEN RETURN NULL; END IF;
+            WHERE octet_length(e.entry) <= {size}{end};
+            IF {heard} THEN {done}; END IF;
         END IF;
         IF touched > {most} THEN{truncate}
         ELSIF touched > 0 THEN
-            PERFORM pg_notify({channel}, CASE
+            {say}CASE
                 WHEN bool_and(coalesce(octet_length(p.entry) <= {size}, false))
                 THEN {head} || p.operation || '","k":[' || string_agg(p.entry, ',') || ']}}'
-                ELSE {marker} || '}}' END)
+                ELSE {marker} || '}}' END{said}
             FROM (
                 SELECT e.operation, e.entry, sum(octet_length(e.entry) + 1) OVER (
                     PARTITION BY e.operation ROWS UNBOUNDED PRECEDING) / {page} AS page
                 FROM ({several}) AS e
             ) AS p
-            GROUP BY p.operation, p.page;
+            GROUP BY p.operation, p.page{end};
         END IF;"""
 )
 
 _OWN_ROW = sql.SQL(
     """
-        PERFORM pg_notify({channel}, CASE WHEN octet_length(e.entry) <= {size}
+        {say}CASE WHEN octet_length(e.entry) <= {size}
             THEN {head} || e.operation || '","k":[' || e.entry || ']}}'
-            ELSE {marker} || '}}' END)
-        FROM ({one}) AS e;"""
+            ELSE {marker} || '}}' END{said}
+        FROM ({one}) AS e{end};"""
 )
-_OTHERWISE = sql.SQL("\n        IF NOT FOUND THEN{otherwise}\n        END IF;")
+_OTHERWISE = sql.SQL("{first}\n        IF NOT ({heard}) THEN{otherwise}\n        END IF;")
 
 _INSERTED = sql.SQL("SELECT 'i' AS operation, {new} AS entry FROM {news} AS n")
 _DELETED = sql.SQL("SELECT 'd' AS operation, {old} AS entry FROM {olds} AS o")
@@ -124,12 +164,30 @@ _MOVED = sql.SQL(
 )
 
 
-def body(table: Table, channel: str) -> str:
+def body(table: Table, schema: str) -> str:
     """The text between the dollar quotes: what `pg_proc.prosrc` will hold."""
-    said = list(_announcements(table, channel))
+    said = list(_announcements(table, schema))
     events = ("insert", "update", "delete", "truncate", "fault")
     branches = {event: sql.SQL("").join(parts[event] for parts in said) for event in events}
-    return _BODY.format(**branches).as_string(None)
+    if not keeps(table):
+        return _BODY.format(**branches).as_string(None)
+    return _KEEPING.format(**branches, **_kept(schema)).as_string(None)
+
+
+def keeps(table: Table) -> bool:
+    """Whether its function writes to the store of changes, for itself or for its parent."""
+    return table.durable or (table.parent is not None and table.parent.durable)
+
+
+def _kept(schema: str) -> Parts:
+    store = storage.relation(schema, "changes")
+    return {
+        "store": store,
+        "store_name": sql.Literal(store.as_string(None)),
+        "slot": storage.slot(schema, "changes"),
+        "channel": sql.Literal(schema),
+        "ring": sql.Literal(json.dumps({"ring": "changes"})),
+    }
 
 
 def _announcements(table: Table, channel: str) -> Iterator[Parts]:
@@ -141,12 +199,17 @@ def _announcements(table: Table, channel: str) -> Iterator[Parts]:
 
 
 def _own(table: Table, channel: str) -> Parts:
-    voice, pieces = fragments.voice(table.name, channel), _pieces(table)
+    voice, pieces = fragments.voice(table.name, channel, durable=table.durable), _pieces(table)
+    voice["done"] = sql.SQL("EXIT capture" if keeps(table) else "RETURN NULL")
     if table.trigger == "row":
         return voice | {
             "insert": _row(voice, pieces, _INSERTED),
-            "update": _row(voice, pieces, _UPDATED)
-            + _OTHERWISE.format(otherwise=_row(voice, pieces, _MOVED)),
+            "update": voice["begin"]
+            + _OTHERWISE.format(
+                **voice,
+                first=_row(voice, pieces, _UPDATED),
+                otherwise=_row(voice, pieces, _MOVED),
+            ),
             "delete": _row(voice, pieces, _DELETED),
         }
     news, olds = (fragments.count(pieces[rows], voice) for rows in ("news", "olds"))

@@ -8,6 +8,7 @@ The payload of a notification, written by `triggers` and read by `parse`:
 
     {"t":"orders","o":"u","k":[["42"],["43","7"]]}    changed keys, one operation
     {"t":"orders","o":"*"}                            anything may have changed
+    {"ring":"changes"}                                something was written to that store
 
 `t` is the table's public name, `o` one of `i u d`. Each entry of `k` is the key's
 columns as text; where routing columns (topic columns outside the key) had other
@@ -26,8 +27,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bridge.cursor import Moment
+
 Key: TypeAlias = tuple[str, ...]
 """A row's key columns as text, in the order of the config."""
+
+Mark: TypeAlias = "tuple[int, Moment]"
+"""(number of a reading of kept changes, the moment up to which all before it had read)."""
 
 Old: TypeAlias = tuple[str | None, ...]
 """The routing columns' values before a change, as text, in the order of `Table.routing`."""
@@ -65,6 +71,12 @@ class Gap(NamedTuple):
     reason: str
 
 
+class Ring(NamedTuple):
+    """A transaction wrote to this store of the bridge: read on there."""
+
+    store: str
+
+
 class Lost(NamedTuple):
     """The way from the database is broken; a Gap follows when it is whole again."""
 
@@ -77,13 +89,15 @@ class Dirty:
 
     `existed` is what the first of those changes says about the time before it;
     `old` gathers where the row was meanwhile, for the topics it has left; `since` is when
-    the first of them arrived, and for measuring alone.
+    the first of them arrived, and for measuring alone. `mark` is from where on the first of
+    them can be read again, if it is kept.
     """
 
     key: Key
     existed: bool
     old: frozenset[Old] = frozenset()
     since: float = field(default=0.0, compare=False)
+    mark: Mark | None = field(default=None, compare=False)
 
 
 class State(NamedTuple):
@@ -109,6 +123,11 @@ class Snapshot(NamedTuple):
     rows: Sequence[tuple[str, str]]
     version: str
     refused: tuple[Key, ...] = ()
+    moment: Moment | None = None
+
+
+STORES = ("changes", "log")
+"""Where durable tables' changes are kept, and log tables' rows are numbered."""
 
 
 class Malformed(ValueError):  # noqa: N818
@@ -118,14 +137,16 @@ class Malformed(ValueError):  # noqa: N818
 _OPERATIONS = {operation.value: operation for operation in Operation}
 
 
-def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Gap:
-    """A notification's payload → its changes, or the Gap it stands for.
+def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Gap | Ring:
+    """A notification's payload → its changes, or the Gap or the Ring it stands for.
 
     `widths` gives (key columns, routing columns) of each table that is watched.
     Raises `Malformed` for anything that a trigger of these tables cannot have written.
     """
     try:
         message = json.loads(payload)
+        if "ring" in message:
+            return _ring(message["ring"])
         table, operation = message["t"], message["o"]
         width = widths[table]
         if operation == "*":
@@ -135,6 +156,12 @@ def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Ga
         ]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Malformed(repr(error)) from error
+
+
+def _ring(store: object) -> Ring:
+    if store not in STORES:
+        raise Malformed("no such store")
+    return Ring(str(store))
 
 
 def _change(table: str, operation: Operation, entry: object, width: tuple[int, int]) -> Change:

@@ -24,13 +24,13 @@ from bridge.changes import Dirty, Gap, Operation
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.changes import Change, Key, Old
+    from bridge.changes import Change, Key, Mark, Old
 
 
 class _Entry:
     """One dirty key. `due` moves with its changes until it meets `limit`, then stays."""
 
-    __slots__ = ("due", "existed", "key", "last", "limit", "old", "order", "since")
+    __slots__ = ("due", "existed", "key", "last", "limit", "mark", "old", "order", "since")
 
     def __init__(self, key: Key, since: float, due: float, limit: float, order: int) -> None:
         self.key = key
@@ -40,6 +40,7 @@ class _Entry:
         self.order = order
         self.last = -inf
         self.existed = True
+        self.mark: Mark | None = None
         self.old: set[Old] = set()
 
 
@@ -68,13 +69,18 @@ class Coalescer:
         self._order = 0
         self._olds = 0
         self._quiet = _QuietTimes(debounce, capacity)
+        self.spilled: Mark | None = None
+        """The lowest mark of what collapsed into the last Gap."""
 
     def __len__(self) -> int:
         """Number of dirty keys."""
         return len(self._dirty)
 
-    def add(self, change: Change, now: float) -> Gap | None:
-        """Take in a change; a Gap if it was one too many, and then nothing is dirty."""
+    def add(self, change: Change, now: float, mark: Mark | None = None) -> Gap | None:
+        """Take in a change; a Gap if it was one too many, and then nothing is dirty.
+
+        Marks never go down from one call to the next.
+        """
         table, key, operation, old = change
         entry = self._dirty.get(key)
         if entry is None:
@@ -82,6 +88,7 @@ class Coalescer:
                 return self._overflow(table)
             entry = self._insert(key, now, *self._schedule(key, now))
             entry.existed = operation is not Operation.INSERT
+            entry.mark = mark
         elif now < entry.due < entry.limit:
             entry.due = min(now + self._debounce, entry.limit)
         entry.last = now
@@ -121,11 +128,16 @@ class Coalescer:
             entry.due = entry.limit = due
             entry.existed = dirty.existed
             entry.since = dirty.since
+            entry.mark = dirty.mark
             self._olds += len(dirty.old - entry.old)
             entry.old |= dirty.old
         # Only here can a key become due earlier than its place in the heap says.
         self._heap = [(entry.due, entry.order, entry) for entry in self._dirty.values()]
         heapify(self._heap)
+
+    def mark(self) -> Mark | None:
+        """The lowest mark of what is dirty."""
+        return min((e.mark for e in self._dirty.values() if e.mark is not None), default=None)
 
     def clear(self) -> None:
         """Forget what is dirty: a Gap covers it."""
@@ -159,9 +171,10 @@ class Coalescer:
         self._olds -= len(entry.old)
         if self._leading and entry.last + self._debounce > now:
             self._quiet.remember(entry.key, entry.last, now)
-        return Dirty(entry.key, entry.existed, frozenset(entry.old), entry.since)
+        return Dirty(entry.key, entry.existed, frozenset(entry.old), entry.since, entry.mark)
 
     def _overflow(self, table: str) -> Gap:
+        self.spilled = self.mark()
         self.clear()
         return Gap(table, f"more than {self._capacity} keys are waiting")
 

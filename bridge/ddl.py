@@ -4,7 +4,8 @@ A trigger fires once per statement and sees the rows in transition tables; or, w
 `trigger: row`, once per row, and then always, as the apply of logical replication wants
 it. TRUNCATE has no rows, so its trigger is a statement's in both.
 
-The function is not compiled: a plan made for many rows, where the next statement touches
+The function of a durable table runs as its owner, so that a writer needs no right to the
+store. It is not compiled: a plan made for many rows, where the next statement touches
 one, would cost the application some hundred milliseconds for nothing.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from bridge.capture import body
+from bridge.capture import body, keeps
 from bridge.tables import SETTINGS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _FUNCTION = sql.SQL(
     """\
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql{security}
 SET search_path = pg_catalog, pg_temp
 SET jit = off{settings}
 AS {tag}{body}{tag}"""
@@ -52,17 +53,21 @@ def settings(table: Table) -> tuple[tuple[str, str], ...]:
     return () if steady else tuple(SETTINGS.items())
 
 
-def function(schema: str, name: str, table: Table, comment: str) -> tuple[str, str]:
+def function(schema: str, name: str, table: Table, comment: str) -> tuple[str, ...]:
     """Statements that create or replace the function and say what it is. No table is locked."""
     identifier = sql.Identifier(schema, name)
     create = _FUNCTION.format(
         function=identifier,
+        security=sql.SQL(" SECURITY DEFINER" if keeps(table) else ""),
         settings=sql.SQL("").join(map(_setting, settings(table))),
         tag=sql.SQL(f"${name}$"),  # a name made of a hash; the body does not contain it
         body=sql.SQL(body(table, schema)),
     )
     describe = sql.SQL("COMMENT ON FUNCTION {}() IS {}").format(identifier, sql.Literal(comment))
-    return create.as_string(None), describe.as_string(None)
+    # Whoever may run what runs as its owner could put it on a table of theirs.
+    revoke = [sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(identifier)]
+    statements = [create, describe, *(revoke if keeps(table) else ())]
+    return tuple(statement.as_string(None) for statement in statements)
 
 
 def drop(schema: str, name: str) -> str:

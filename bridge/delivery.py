@@ -13,20 +13,27 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from bridge.audience import NOBODY
 from bridge.changes import Change, Operation
 from bridge.errors import DatabaseError
+from bridge.feed import PACE
 from bridge.loader import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from bridge.changes import Dirty, Key
+    from bridge.audience import Missed
+    from bridge.changes import Dirty, Key, Mark, Snapshot
+    from bridge.durable import Durable
+    from bridge.errors import ProtocolError
     from bridge.flow import Flow
     from bridge.health import Health
     from bridge.hub import Hub
     from bridge.loader import Loader
     from bridge.metrics import Metrics
-    from bridge.routes import Request
+    from bridge.routes import Request, Topic
+
+    Answers = Mapping[Topic, Snapshot | ProtocolError]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +56,8 @@ TOPICS_PER_READ = {"single": 500, "other": 16}
 
 
 class Delivery:
-    """Reads for one bridge. `take_in` is where changes go that a read brings to light."""
+    """Reads for one bridge. `take_in` is where changes go that a read brings to light; `gap`
+    is for a table of which a read shows that there may be others."""
 
     def __init__(
         self,
@@ -57,8 +65,9 @@ class Delivery:
         loader: Loader,
         health: Health,
         metrics: Metrics,
-        take_in: Callable[[list[Change]], None],
-        gap: Callable[[str], None],
+        take_in: Callable[[list[Change], Mark | None], None],
+        gap: Callable[[str, Mark | None], None],
+        durable: Durable | None = None,
     ) -> None:
         self._hub = hub
         self._loader = loader
@@ -66,6 +75,7 @@ class Delivery:
         self._metrics = metrics
         self._take_in = take_in
         self._gap = gap
+        self._durable = durable
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._failing: dict[str, float] = {}
@@ -76,14 +86,15 @@ class Delivery:
         """Read what is due of one table, for ever."""
         while True:
             await flow.due(self._loop.time)
-            if flow.gaps.take(self._loop.time()):
-                self._begin_anew(flow)
-            dirty = flow.keys.take(self._loop.time())
+            if gaps := flow.gaps.take(self._loop.time()):
+                self._begin_anew(flow, gaps[0])
+            dirty = flow.taken = flow.keys.take(self._loop.time())
             try:
                 await self._tell(flow, dirty)
             except RefusedError:
                 self._metrics.poisoned.inc(len(dirty))
-                self._gap(flow.table.name)
+                self._gap(flow.table.name, _lowest(dirty))
+            flow.taken = ()
 
     async def _tell(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
         if flow.relays is not None and dirty:
@@ -91,11 +102,13 @@ class Delivery:
         if wanted := [key for key in dirty if self._hub.routes.wants(flow.table.name, key)]:
             await self._publish(flow, wanted)
 
-    def _begin_anew(self, flow: Flow) -> None:
+    def _begin_anew(self, flow: Flow, gap: Dirty) -> None:
+        marks = (mark for mark in (gap.mark, flow.keys.mark()) if mark is not None)
+        mark = min(marks, default=None)
         flow.keys.clear()
         self._hub.gap(flow.table.name)
         if flow.relays is not None:
-            self._gap(flow.relays)
+            self._gap(flow.relays, mark)
 
     async def _publish(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
         read = await self._attempt(
@@ -108,7 +121,10 @@ class Delivery:
         self._metrics.reloads.inc()
         if poisoned:
             self._set_aside(flow, poisoned)
-        self._hub.publish(flow.table, dirty, states)
+        flow.taken = ()
+        durable = self._durable if flow.table.durable else None
+        moment = durable.told(flow.table.name) if durable else None
+        self._hub.publish(flow.table, dirty, states, moment)
         self._measure(dirty)
 
     async def _relay(self, flow: Flow, parent: str, dirty: Sequence[Dirty]) -> None:
@@ -119,7 +135,7 @@ class Delivery:
         if read is None:
             self._restore(flow, dirty)
             return
-        self._take_in([Change(parent, key, Operation.UPDATE) for key in read])
+        self._take_in([Change(parent, key, Operation.UPDATE) for key in read], _lowest(dirty))
 
     def _restore(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
         flow.keys.restore(dirty, self._loop.time(), RETRY)
@@ -143,19 +159,38 @@ class Delivery:
             await self._read(request)
 
     async def _read(self, request: Request) -> None:
-        table, topics = request.route.table, list(request.topics)
-        answers = await self._attempt(
-            f"snapshot {table.name}",
-            self._loader.snapshots(
-                table, request.route.template, [topic.values for topic in topics]
-            ),
-        )
-        if answers is None:
+        table = request.route.table
+        read = await self._attempt(f"snapshot {table.name}", self._answers(request))
+        if read is None:
             self._loop.call_later(RETRY, self._hub.again, request)
             return
         self._metrics.snapshots.inc()
-        answered = dict(zip(topics, answers, strict=True))
-        self._hub.deliver(request, answered, self._loop.time())
+        answers, missed = read
+        self._hub.deliver(request, answers, self._loop.time(), missed)
+
+    async def _answers(self, request: Request) -> tuple[Answers, Missed]:
+        table, topics = request.route.table, list(request.topics)
+        durable = self._durable if table.durable else None
+        about = await durable.begun() if durable else None
+        values = [topic.values for topic in topics]
+        read = await self._loader.snapshots(table, request.route.template, values)
+        answers = dict(zip(topics, read, strict=True))
+        if durable is None or about is None:
+            return answers, NOBODY
+        return await durable.resumed(request, answers, about)
+
+    async def follow(self, durable: Durable) -> None:
+        """Read what durable tables' triggers keep, for ever."""
+        while True:
+            await durable.feed.wait()
+            if await self._attempt("kept changes", self._read_on(durable)) is None:
+                durable.feed.ring()
+                await asyncio.sleep(RETRY)
+            await asyncio.sleep(PACE)
+
+    async def _read_on(self, durable: Durable) -> bool:
+        await durable.feed.read()
+        return True
 
     async def _attempt(self, what: str, read: Awaitable[Read]) -> Read | None:
         """The read, or None if it failed for a reason that may pass."""
@@ -187,6 +222,10 @@ class Delivery:
         for key in dirty:
             self._metrics.latency.observe(now - key.since)
         self._metrics.last_latency.set(now - dirty[-1].since)
+
+
+def _lowest(dirty: Sequence[Dirty]) -> Mark | None:
+    return min((key.mark for key in dirty if key.mark is not None), default=None)
 
 
 def _keys(dirty: Sequence[Dirty]) -> list[Key]:

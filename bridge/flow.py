@@ -9,16 +9,17 @@ from bridge.changes import Change, Operation
 from bridge.coalescer import Coalescer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from bridge.changes import Dirty, Mark
     from bridge.tables import Table
 
 
 class Flow:
     """The dirty keys of one table, and its Gaps, with the wake-up of the task that reads them.
 
-    `relays` names the table whose rows are to be refreshed too, where only a read can tell
-    which ones.
+    `taken` are the keys that are being read. `relays` names the table whose rows are to be
+    refreshed too, where only a read can tell which ones.
     """
 
     def __init__(self, table: Table, relays: str | None = None) -> None:
@@ -29,14 +30,20 @@ class Flow:
         # A Gap obeys the table's timing too: bulk statements in a row are one snapshot.
         self.gaps = Coalescer(*timing)
         self.wake = asyncio.Event()
+        self.taken: Sequence[Dirty] = ()
 
-    def gap(self, now: float) -> None:
-        self.gaps.add(Change(self.table.name, (), Operation.UPDATE), now)
+    def gap(self, now: float, mark: Mark | None = None) -> None:
+        self.gaps.add(Change(self.table.name, (), Operation.UPDATE), now, mark)
         self.wake.set()
 
     def clear(self) -> None:
         self.keys.clear()
         self.gaps.clear()
+
+    def mark(self) -> Mark | None:
+        """The lowest mark of what has not been published: waiting, or being read."""
+        marks = [self.keys.mark(), self.gaps.mark(), *(dirty.mark for dirty in self.taken)]
+        return min((mark for mark in marks if mark is not None), default=None)
 
     async def due(self, now: Callable[[], float]) -> None:
         """Until something is due; returns at once if it already is."""

@@ -45,20 +45,29 @@ _COUNT = sql.SQL(
         PERFORM FROM {rows} AS r LIMIT {most} + 1;
         GET DIAGNOSTICS touched = ROW_COUNT;"""
 )
-_MARK = sql.SQL("\n        PERFORM pg_notify({channel}, {marker} || '}}');")
-_FAULT = sql.SQL(
-    """\n        PERFORM pg_notify({channel}, {marker} || ',"e":"' || SQLSTATE || '"}}');"""
-)
+_MARK = sql.SQL("\n        {say}{marker} || '}}'{said}{end};")
+_FAULT = sql.SQL("""\n        {say}{marker} || ',"e":"' || SQLSTATE || '"}}'{said}{end};""")
+
+# What is said of a durable table is collected, for the function to keep at its end.
+_COLLECTED = {
+    "say": sql.SQL("kept := kept || ARRAY(SELECT "),
+    "said": sql.SQL(""),
+    "end": sql.SQL(")"),
+    "begin": sql.SQL("\n        before := cardinality(kept);"),
+    "heard": sql.SQL("cardinality(kept) > before"),
+}
 
 
-def voice(name: str, channel: str, most: int = MANY) -> Parts:
-    """What every notification about the table of this public name has in common.
+def voice(name: str, channel: str, *, durable: bool, most: int = MANY) -> Parts:
+    """What every payload about the table of this public name has in common.
 
-    `most` is how many rows of a statement are looked at; more, or an error, is a marker.
+    SQL says one as `{say}` payload `{said} FROM … {end}`, and after `{begin}` can ask by
+    `{heard}` whether anything was said. `most` is how many rows of a statement are looked
+    at; more, or an error, is a marker.
     """
     head = f'{{"t":{json.dumps(name)},"o":'  # ASCII, so it fits every server encoding
     parts: Parts = {
-        "channel": sql.Literal(channel),
+        **(_COLLECTED if durable else _notified(channel)),
         "head": sql.Literal(f'{head}"'),
         "marker": sql.Literal(f'{head}"*"'),
         "many": sql.Literal(MANY),
@@ -67,6 +76,16 @@ def voice(name: str, channel: str, most: int = MANY) -> Parts:
         "page": sql.Literal(max(1, PAYLOAD - ENTRY - len(head) - 16)),
     }
     return parts | {"truncate": _MARK.format(**parts), "fault": _FAULT.format(**parts)}
+
+
+def _notified(channel: str) -> Parts:
+    return {
+        "say": sql.SQL("PERFORM pg_notify({}, ").format(sql.Literal(channel)),
+        "said": sql.SQL(")"),
+        "end": sql.SQL(""),
+        "begin": sql.SQL(""),
+        "heard": sql.SQL("FOUND"),
+    }
 
 
 def sources(table: Table) -> Parts:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge import wire
+from bridge import audience, wire
+from bridge.audience import NOBODY
 from bridge.changes import Effect
 from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription
@@ -22,16 +23,19 @@ from bridge.wire import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from bridge.audience import Missed
     from bridge.changes import Dirty, Key, Snapshot, State
+    from bridge.cursor import Moment
     from bridge.mailbox import Sink
     from bridge.tables import Table
-    from bridge.wire import ChangeMessage, Message
+    from bridge.wire import Message
 
 
 class Hub:
     """Every topic, subscription and mailbox of this process.
 
-    `on_request` is called when there is something to read; it must not wait.
+    `on_request` is called when there is something to read; it must not wait. `identity` is
+    that of the history of changes that cursors are positions in.
     """
 
     def __init__(self, *, subscriptions: int = 200) -> None:
@@ -40,6 +44,7 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
         self.live = False
+        self.identity: str | None = None
         self.on_request: Callable[[], None] = lambda: None
 
     @property
@@ -133,11 +138,24 @@ class Hub:
     # What must be read, and what was.
 
     def gap(self, table: str | None) -> None:
-        """Changes may have been missed: everybody concerned is owed a new snapshot."""
+        """Changes may have been missed: everybody concerned is owed a new snapshot.
+
+        Or, of a durable table, what the next read shows to have changed.
+        """
+        loss = object()
         for topic in self.routes.followed(table):
+            topic.moment, topic.loss = None, loss
             topic.ledger.suspects.clear()
             for subscription in topic.subscriptions:
-                self._miss(subscription)
+                if topic.route.table.durable and subscription.floor is not None:
+                    self._owe(topic, subscription)
+                else:
+                    self._miss(subscription)
+
+    def _owe(self, topic: Topic, subscription: Subscription) -> None:
+        subscription.owed = topic.loss
+        topic.route.wanted[topic] = None
+        self.on_request()
 
     def _miss(self, subscription: Subscription) -> None:
         # Pages that are on their way get to their end first, or one who reads slowly would
@@ -167,30 +185,36 @@ class Hub:
 
     def again(self, request: Request) -> None:
         """The read failed for reasons of the database: all who waited wait on."""
-        for topic, subscriptions in request.topics.items():
+        for topic, asked in request.topics.items():
             topic.reading = False
-            for subscription in subscriptions:
+            if asked.loss is not None and topic.subscriptions:
+                topic.route.wanted[topic] = None
+            for subscription in asked.waiting:
                 if subscription.request is request:
                     self._want(subscription)
         self.on_request()
 
     def deliver(
-        self, request: Request, answers: Mapping[Topic, Snapshot | ProtocolError], now: float
+        self,
+        request: Request,
+        answers: Mapping[Topic, Snapshot | ProtocolError],
+        now: float,
+        missed: Missed = NOBODY,
     ) -> None:
-        """A read is done: each topic has its snapshot, or the reason why it has none."""
+        """A read is done: each topic has its snapshot, or the reason why it has none.
+
+        `missed` are the changes of those who need no snapshot, because they can resume.
+        """
         told: dict[Mailbox, None] = {}
         for topic, answer in answers.items():
             topic.reading = False
-            waiting = [s for s in request.topics[topic] if s.request is request]
-            told.update(dict.fromkeys(s.subscriber for s in waiting))
+            waiting, owed = audience.concerned(request, topic)
+            told.update(dict.fromkeys(s.subscriber for s in (*waiting, *owed)))
             if isinstance(answer, ProtocolError):
-                self._refuse(waiting, answer)
+                self._refuse((*waiting, *owed), answer)
             else:
-                # To those who follow already the read may hold news.
-                others = [s for s in topic.subscriptions if s.request is not request]
-                for key, message in topic.sync(answer, now):
-                    _offer(others, key, message, told)
-                _bring_up(topic, waiting, answer)
+                audience.tell_news(request, topic, answer, now, self.identity, told)
+                audience.bring_up(topic, waiting, answer, missed, self.identity)
         for mailbox in told:
             mailbox.flush()
             if self.live:
@@ -206,17 +230,22 @@ class Hub:
 
     # What changed, and who is told.
 
-    def publish(self, table: Table, dirty: Iterable[Dirty], states: Iterable[State]) -> int:
-        """Tell everybody concerned; returns how many messages were put into mailboxes."""
+    def publish(
+        self,
+        table: Table,
+        dirty: Iterable[Dirty],
+        states: Iterable[State],
+        moment: Moment | None = None,
+    ) -> int:
+        """Tell everybody concerned; returns how many messages were put into mailboxes.
+
+        With these, all changes are told that `moment` sees.
+        """
         told = self._concerned(table, {key.key: key for key in dirty}, states)
         # Deletes first: where a key only changed its spelling, the row must survive.
         told.sort(key=lambda telling: telling[1] is not Effect.DELETE)
-        count = 0
         touched: dict[Mailbox, None] = {}
-        for topic, effect, state in told:
-            if telling := topic.tell(effect, state):
-                message, audience = telling
-                count += _offer(audience, state.key_json, message, touched)
+        count = audience.tell(told, moment, self.identity, touched)
         for mailbox in touched:
             mailbox.flush()
         return count
@@ -239,7 +268,7 @@ class Hub:
             for route in self.routes.of(table.name):
                 if route.single and (topic := route.followed.get(route.topic_of(key) or "")):
                     for subscription in topic.subscriptions:
-                        subscription.subscriber.reply(_unreadable(topic))
+                        subscription.subscriber.reply(audience.unreadable(topic))
 
     def stale(self) -> None:
         """The database is out of reach: say so once to everybody."""
@@ -253,33 +282,3 @@ class Hub:
         self.gap(None)
         for mailbox in self.mailboxes:
             mailbox.settle()
-
-
-def _offer(
-    audience: Iterable[Subscription],
-    key: str,
-    message: ChangeMessage,
-    touched: dict[Mailbox, None],
-) -> int:
-    """Put a change into mailboxes; returns into how many."""
-    count = 0
-    for subscription in audience:
-        if subscription.offer(key, message):
-            subscription.subscriber.mark(subscription)
-            touched[subscription.subscriber] = None
-            count += 1
-    return count
-
-
-def _bring_up(topic: Topic, waiting: Iterable[Subscription], snapshot: Snapshot) -> None:
-    pages: list[Message] | None = None
-    for subscription in waiting:
-        pages = pages or wire.snapshot(topic.name, snapshot.rows, snapshot.version)
-        subscription.bring_up(pages, snapshot.version)
-        subscription.subscriber.mark(subscription)
-        if snapshot.refused:
-            subscription.subscriber.reply(_unreadable(topic))
-
-
-def _unreadable(topic: Topic) -> Message:
-    return wire.error(ErrorCode.UNAVAILABLE, "a row of this topic cannot be read", topic.name)

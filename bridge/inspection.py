@@ -54,7 +54,7 @@ def _database(config: Config, connection: psycopg.Connection[Any]) -> Iterator[F
     if facts.in_recovery:
         yield Finding("database", "is a standby, where LISTEN is not possible; name the primary")
         return
-    yield from _advice(facts)
+    yield from _advice(config, facts)
     yield from _echo(config, connection)
     try:
         tables = catalog.resolved(connection, config)
@@ -67,16 +67,17 @@ def _database(config: Config, connection: psycopg.Connection[Any]) -> Iterator[F
     yield from _capture(config, connection, tables)
 
 
-def _advice(facts: catalog.Facts) -> Iterator[Finding]:
+def _advice(config: Config, facts: catalog.Facts) -> Iterator[Finding]:
     if facts.version_number < 140000:
         yield Finding("database", f"PostgreSQL {facts.version}; 14 or newer is needed")
     if facts.encoding == "SQL_ASCII":
         yield Finding("database", "encoding SQL_ASCII: text that is not UTF-8 cannot be sent")
-    if facts.max_prepared_transactions > 0:
+    notifying = not all(table.durable for table in config.tables.values())
+    if facts.max_prepared_transactions > 0 and notifying:
         yield Finding(
             "database",
             "max_prepared_transactions > 0: PostgreSQL refuses PREPARE TRANSACTION after a"
-            " write to a watched table, because the trigger notifies",
+            " write to a table that is not `durable`, because the trigger notifies",
             grave=False,
         )
     if facts.queue_usage >= QUEUE_WARNING:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.triggers import Installed, InstalledFunction, InstalledTrigger
+from bridge.changes import STORES
+from bridge.installed import Installed, InstalledFunction, InstalledTrigger
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 _OBJECTS = """
 SELECT pg_catalog.count(*) > 0,
-       pg_catalog.count(c.oid) > 0
+       coalesce(pg_catalog.array_agg(c.relname::text) FILTER (WHERE c.oid IS NOT NULL), '{}')
 FROM pg_catalog.pg_namespace AS s
-LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.oid AND c.relname = 'epoch'
+LEFT JOIN pg_catalog.pg_class AS c
+    ON c.relnamespace = s.oid AND c.relname IN ('epoch', 'changes', 'log')
 WHERE s.nspname = %s
 """
 
@@ -59,7 +61,7 @@ ORDER BY p.proname
 
 def installed(connection: Connection[Any], schema: str) -> Installed:
     """What is installed by a bridge whose own schema is `schema`."""
-    own, epoch = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, False)
+    own, found = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, ())
     with connection.transaction(force_rollback=True):
         # Definitions name everything in full where nothing is on the search path.
         connection.execute("SET LOCAL search_path = ''")
@@ -67,7 +69,8 @@ def installed(connection: Connection[Any], schema: str) -> Installed:
         functions = connection.execute(_FUNCTIONS, (schema,)).fetchall()
     return Installed(
         own,
-        epoch,
+        "epoch" in found,
+        frozenset(STORES) & frozenset(found),
         triggers=tuple(_trigger(*row) for row in triggers),
         functions=tuple(_function(*row) for row in functions),
     )

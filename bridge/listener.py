@@ -28,7 +28,7 @@ import psycopg
 from psycopg import sql
 
 from bridge.backoff import Backoff
-from bridge.changes import Change, Gap, Lost, parse
+from bridge.changes import Change, Gap, Lost, Ring, parse
 from bridge.errors import DatabaseError
 from bridge.session import Session, Target
 from bridge.watchdog import Watchdog
@@ -36,8 +36,8 @@ from bridge.watchdog import Watchdog
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
-Item: TypeAlias = list[Change] | Gap | Lost
-"""Changes that arrived together, or why there may be others."""
+Item: TypeAlias = list[Change] | Gap | Ring | Lost
+"""Changes that arrived together, or why there may be others, or where they are."""
 
 _log = logging.getLogger(__name__)
 _LOG_INTERVAL = 60.0
@@ -228,7 +228,7 @@ class Listener:
         changes: list[Change] = []
         for payload in payloads:
             parsed = self._parse(payload)
-            if isinstance(parsed, Gap):
+            if isinstance(parsed, Gap | Ring):
                 if changes:
                     yield changes
                 yield parsed
@@ -238,7 +238,7 @@ class Listener:
         if changes:
             yield changes
 
-    def _parse(self, payload: bytes) -> list[Change] | Gap:
+    def _parse(self, payload: bytes) -> list[Change] | Gap | Ring:
         if payload.startswith(_PROBE):  # of another instance
             return []
         self.notifications += 1

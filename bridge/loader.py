@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psycopg
 
 from bridge.changes import Snapshot, State
+from bridge.cursor import Moment
 from bridge.errors import BridgeError, DatabaseError, ProtocolError
 from bridge.statements import Statements
 from bridge.wire import ErrorCode
@@ -168,7 +169,7 @@ class Loader:
             keys = [tuple(texts) for _, texts in found if texts is not None]
             states, refused = await self.load(table, keys, connection) if keys else ([], [])
         rows = [(state.key_json, state.row) for state in states if state.row is not None]
-        return self._limited(rows, found[0][0], refused)
+        return self._limited(Snapshot(rows, found[0][0], tuple(refused)))
 
     async def _read(
         self,
@@ -203,13 +204,14 @@ class Loader:
     ) -> list[Snapshot | ProtocolError]:
         found: list[list[tuple[str, str]]] = [[] for _ in values]
         spelled: list[tuple[str, ...]] = list(values)
-        version = ""
-        for version, n, spelling, key, row in rows:  # noqa: B007
+        version, *_, moment = rows[0]
+        for _, n, spelling, key, row, _ in rows:
             spelled[n - 1] = tuple(spelling)
             if key is not None:
                 found[n - 1].append((key, row))
+        read = Moment.read(moment)
         return [
-            self._answer(template, asked, right, topic, version)
+            self._answer(template, asked, right, Snapshot(topic, version, moment=read))
             for asked, right, topic in zip(values, spelled, found, strict=True)
         ]
 
@@ -218,23 +220,20 @@ class Loader:
         template: Template,
         asked: tuple[str, ...],
         right: tuple[str, ...],
-        rows: list[tuple[str, str]],
-        version: str,
+        found: Snapshot,
     ) -> Snapshot | ProtocolError:
         if asked != right:
             topic = template.topic(dict(zip(template.columns, right, strict=True)))
             return ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; it is written {topic}")
-        return self._limited(rows, version)
+        return self._limited(found)
 
-    def _limited(
-        self, rows: list[tuple[str, str]], version: str, refused: Sequence[Key] = ()
-    ) -> Snapshot | ProtocolError:
-        if len(rows) > self._limit:
+    def _limited(self, found: Snapshot) -> Snapshot | ProtocolError:
+        if len(found.rows) > self._limit:
             return ProtocolError(
                 ErrorCode.SNAPSHOT_TOO_LARGE,
                 f"more than {self._limit} rows; follow a narrower topic (limits.snapshot_rows)",
             )
-        return Snapshot(rows, version, tuple(refused))
+        return found
 
 
 async def _fetch(

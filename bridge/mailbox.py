@@ -53,7 +53,9 @@ class Subscription:
     `floor` is the version of the snapshot it was brought up to date with; while it is
     None a snapshot is owed, and nothing but the pages of an earlier one is sent. `request`
     is the read that will bring it, once one has begun; changes are kept meanwhile. If
-    `postponed`, none is asked for until the subscriber has read what it was sent.
+    `postponed`, none is asked for until the subscriber has read what it was sent. `since` is
+    the cursor it came with, until it has been answered. `owed` is the loss, if any, after
+    which it has not been told yet what changed; unlike a snapshot, that is not waited for.
     """
 
     __slots__ = (
@@ -63,9 +65,11 @@ class Subscription:
         "floor",
         "greeting",
         "id",
+        "owed",
         "pages",
         "postponed",
         "request",
+        "since",
         "snapshot",
         "subscriber",
         "topic",
@@ -77,13 +81,20 @@ class Subscription:
         self.id = command.id
         self.snapshot = command.snapshot
         self.farewells = subscriber.recall(wire.unsubscribed(command.topic))
+        self.since = command.since if isinstance(command.since, str) else None
         self.greeting: Message | None = wire.subscribed(command.topic, command.id)
         self.announced = False
+        self.owed: object | None = None
         self.floor: str | None = None
         self.request: object | None = None
         self.postponed = False
         self.pages: deque[Message] = deque()
         self.changes: dict[str, ChangeMessage] = {}
+
+    @property
+    def level(self) -> bool:
+        """Whether nothing is owed but what is in the mailbox."""
+        return self.floor is not None and self.owed is None
 
     def offer(self, key: str, message: ChangeMessage) -> bool:
         """Keep a change of a key, given as JSON; True if it can go out with the next flush."""
@@ -111,7 +122,7 @@ class Subscription:
     def want(self) -> None:
         """Owe a snapshot. Its read begins later, so it will show all that is unsent now."""
         self.floor = None
-        self.request = None
+        self.request = self.owed = None
         self.changes.clear()
 
     def bring_up(self, pages: Iterable[Message], version: str) -> None:
@@ -119,12 +130,34 @@ class Subscription:
 
         One who asked for none gets one all the same after a gap: it cannot know what it missed.
         """
-        self.floor = version
+        self._rise(version)
         self.pages = deque(pages if self.snapshot or self.announced else ())
         self.announced = True
-        self.changes = {
-            key: message for key, message in self.changes.items() if message.version > version
-        }
+
+    def resume(
+        self, missed: Iterable[tuple[str, ChangeMessage]], version: str, at: str | None
+    ) -> None:
+        """In place of a snapshot of that version: the changes by key that were missed.
+
+        `at` is the cursor of who has got them all.
+        """
+        newer = self._rise(version)
+        self.changes = {key: message for key, message in missed if key not in newer}
+        if self.changes and at:
+            last = next(reversed(self.changes))
+            self.changes[last] = self.changes[last].at(at)
+        self.changes |= newer
+        bare = at if not self.changes else None
+        self.greeting = wire.subscribed(self.topic, self.id, resumed=True, cursor=bare)
+        self.announced = True
+
+    def _rise(self, version: str) -> dict[str, ChangeMessage]:
+        """A read of this version came: what it shows need not be sent again."""
+        self.floor = version
+        self.since = None
+        newer = self.changes.items()
+        self.changes = {key: message for key, message in newer if message.version > version}
+        return self.changes
 
 
 class Mailbox:
@@ -173,7 +206,7 @@ class Mailbox:
 
     def settle(self) -> None:
         """After a loss: say `live` once no snapshot is owed any more."""
-        if self.behind and all(s.floor is not None for s in self.subscriptions.values()):
+        if self.behind and all(s.level for s in self.subscriptions.values()):
             self.behind = False
             self.reply(wire.status("live"))
 

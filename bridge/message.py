@@ -80,11 +80,16 @@ class ChangeMessage(Message):
         topic: str | None = None,
         cursor: str | None = None,
     ) -> None:
-        super().__init__(f'{parts[0]},"op":"{effect}",{parts[1]}', topic, cursor)
+        where = f',"cursor":"{cursor}"' if cursor else ""
+        super().__init__(f'{parts[0]},"op":"{effect}",{parts[1]}{where}}}', topic, cursor)
         self._parts = parts
         self._others: dict[Effect, ChangeMessage] = {}
         self.effect = effect
         self.version = version
+
+    def at(self, cursor: str) -> ChangeMessage:
+        """The same change, as the last of what leads up to a cursor."""
+        return ChangeMessage(self._parts, self.effect, self.version, self.topic, cursor)
 
     def after(self, unsent: ChangeMessage) -> ChangeMessage:
         """This change as it reads to somebody who never got `unsent`."""
@@ -109,11 +114,20 @@ class Page(Message):
     __slots__ = ("_lengths", "_start", "first", "last", "version")
 
     def __init__(
-        self, topic: str, rows: Sequence[str], version: str, *, first: bool, last: bool
+        self,
+        topic: str,
+        rows: Sequence[str],
+        version: str,
+        *,
+        first: bool,
+        last: bool,
+        cursor: str | None = None,
     ) -> None:
         head = f'{{"type":"snapshot","topic":{encode(topic)},"rows":['
         ends = f'"first":{encode(first)},"last":{encode(last)}'
-        super().__init__(f'{head}{",".join(rows)}],{ends},"version":"{version}"}}', topic)
+        where = f',"cursor":"{cursor}"' if cursor else ""
+        text = f'{head}{",".join(rows)}],{ends},"version":"{version}"{where}}}'
+        super().__init__(text, topic, cursor)
         self._start = len(head)
         self._lengths = array("L", map(len, rows))
         self.first = first

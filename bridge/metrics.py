@@ -37,6 +37,16 @@ class Metrics:
         self.queue_usage = self._gauge(
             "notify_queue_usage_ratio", "Share of the cluster's NOTIFY queue in use, 0 to 1"
         )
+        self.kept = Gauge(
+            "rowcast_kept_bytes",
+            "Size of what is kept, by store",
+            ["store"],
+            registry=self.registry,
+        )
+        self.resumed = self._counter("resumed", "Subscriptions that went on from their cursor")
+        self.not_resumed = self._counter(
+            "not_resumed", "Subscriptions whose cursor was too old, or none of this database"
+        )
         self.last_latency = self._gauge(
             "last_latency_seconds",
             "From the last notification's arrival to its message being written",

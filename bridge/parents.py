@@ -36,7 +36,7 @@ def parent_of(
     if way is None:
         return None
     columns = [relation.column(way[column.name]) for column in target.key]
-    return Parent(target.name, tuple(filter(None, columns)), target.key)
+    return Parent(target.name, tuple(filter(None, columns)), target.key, target.durable)
 
 
 def _by_foreign_key(relation: Relation, target: Table, complain: Complain) -> Way | None:

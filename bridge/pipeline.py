@@ -16,14 +16,16 @@ import random
 import secrets
 from contextlib import aclosing, closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from bridge import pool
 from bridge.backoff import Backoff
-from bridge.changes import Change, Gap, Lost
+from bridge.changelog import Changelog
+from bridge.changes import Change, Gap, Lost, Ring
 from bridge.delivery import Delivery, reason
+from bridge.durable import Durable
 from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
 from bridge.health import Health
@@ -37,6 +39,7 @@ from bridge.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.changes import Mark
     from bridge.config import Config
     from bridge.listener import Item
     from bridge.tables import Table
@@ -66,6 +69,7 @@ class Bridge:
         self._flows: dict[str, Flow] = {}
         self._stopping = asyncio.Event()
         self._reload = Reload()
+        self._durable: Durable | None = None
         self._counted = 0, 0
         self._observe()
 
@@ -121,8 +125,15 @@ class Bridge:
                 snapshot_rows=limit,
                 settings=pool.local_settings(self.config),
             )
+            self._durable = self._keeper(connections, loader)
             delivery = Delivery(
-                self.hub, loader, self.health, self.metrics, self._take_in, self._table_gap
+                self.hub,
+                loader,
+                self.health,
+                self.metrics,
+                self._take_in,
+                self._table_gap,
+                self._durable,
             )
             self.health.clear("database")
             watch = Watch(self.config, tables, connections, self.health, self.metrics)
@@ -133,8 +144,26 @@ class Bridge:
                     tasks.create_task(delivery.reload(flow), name=f"reload {flow.table.name}")
                 for n in range(READERS):
                     tasks.create_task(delivery.read_topics(), name=f"read topics {n}")
+                if self._durable:
+                    tasks.create_task(delivery.follow(self._durable), name="follow")
                 tasks.create_task(self._tend(delivery), name="tend")
                 tasks.create_task(self._reconcile(), name="reconcile")
+
+    def _keeper(self, connections: Any, loader: Loader) -> Durable | None:
+        """What durable tables need, if there are any."""
+        if not any(flow.table.durable for flow in self._flows.values()):
+            return None
+        changelog = Changelog(connections, self.config.schema, pool.local_settings(self.config))
+        return Durable(
+            self.hub,
+            self._flows,
+            changelog,
+            loader,
+            self.metrics,
+            take=self._take_in,
+            gap=self._table_gap,
+            concerns=self._concerns,
+        )
 
     # Getting to know the database.
 
@@ -176,24 +205,26 @@ class Bridge:
                 self._resume()
             case Gap(str() as table):
                 self._table_gap(table)
+            case Ring("changes") if self._durable:
+                self._durable.feed.ring()
             case list():
                 self._take_in(item)
 
-    def _take_in(self, changes: list[Change]) -> None:
+    def _take_in(self, changes: list[Change], mark: Mark | None = None) -> None:
         now = self._loop.time()
         for change in changes:
             flow = self._flows[change.table]
             # Who follows later reads later: nothing is lost by not keeping this.
             if not self._concerns(flow):
                 continue
-            if flow.keys.add(change, now) is not None:
-                self._table_gap(change.table)
+            if flow.keys.add(change, now, mark) is not None:
+                self._table_gap(change.table, flow.keys.spilled or mark)
             flow.wake.set()
         self.metrics.changes.inc(len(changes))
 
-    def _table_gap(self, table: str) -> None:
+    def _table_gap(self, table: str, mark: Mark | None = None) -> None:
         self.metrics.gaps.inc()
-        self._flows[table].gap(self._loop.time())
+        self._flows[table].gap(self._loop.time(), mark)
 
     def _concerns(self, flow: Flow) -> bool:
         """Whether anybody follows this table, or one that its rows refresh."""
@@ -206,6 +237,8 @@ class Bridge:
         self.metrics.gaps.inc()
         for flow in self._flows.values():
             flow.clear()
+        if self._durable:
+            self._durable.feed.forget()
         self.health.clear("listener")
         self.hub.resume()
 

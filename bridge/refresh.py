@@ -24,10 +24,10 @@ CHILDREN = 10_000
 # A parent that is NULL in part is no row. Equal payloads are sent once by themselves.
 _PARENT = sql.SQL(
     """
-        PERFORM pg_notify({channel}, CASE WHEN octet_length(e.entry) <= {size}
-            THEN {head} || 'u","k":[' || e.entry || ']}}' ELSE {marker} || '}}' END)
+        {say}CASE WHEN octet_length(e.entry) <= {size}
+            THEN {head} || 'u","k":[' || e.entry || ']}}' ELSE {marker} || '}}' END{said}
         FROM ({one}) AS e
-        WHERE e.entry IS NOT NULL;"""
+        WHERE e.entry IS NOT NULL{end};"""
 )
 _PARENTS = sql.SQL(
     """{count}
@@ -39,10 +39,10 @@ _PARENTS = sql.SQL(
 _COMPARED = sql.SQL("\n        ELSIF touched BETWEEN 1 AND {many} THEN{several}")
 _SEVERAL = sql.SQL(
     """
-            PERFORM pg_notify({channel}, CASE
+            {say}CASE
                 WHEN max(p.parents) <= {many} AND max(p.longest) <= {size}
                 THEN {head} || 'u","k":[' || string_agg(p.entry, ',') || ']}}'
-                ELSE {marker} || '}}' END)
+                ELSE {marker} || '}}' END{said}
             FROM (
                 SELECT e.entry, count(*) OVER () AS parents,
                        max(octet_length(e.entry)) OVER () AS longest,
@@ -50,7 +50,7 @@ _SEVERAL = sql.SQL(
                            AS page
                 FROM (SELECT DISTINCT d.entry FROM ({entries}) AS d WHERE d.entry IS NOT NULL) AS e
             ) AS p
-            GROUP BY p.page;"""
+            GROUP BY p.page{end};"""
 )
 
 _NEW_PARENTS = sql.SQL("SELECT {new} AS entry FROM {news} AS n")
@@ -68,7 +68,7 @@ _ANY_PARENTS = sql.SQL("{news} UNION ALL {olds}")
 
 def announcement(table: Table, parent: Parent, channel: str) -> Parts:
     """By event: what the function does about the table's parent."""
-    voice = fragments.voice(parent.table, channel, CHILDREN)
+    voice = fragments.voice(parent.table, channel, durable=parent.durable, most=CHILDREN)
     pieces: Parts = fragments.comparison(table) | fragments.sources(table)
     pieces |= {"new": fragments.entry(parent.texts(NEW)), "old": fragments.entry(parent.texts(OLD))}
     new, old = _NEW_PARENTS.format(**pieces), _OLD_PARENTS.format(**pieces)

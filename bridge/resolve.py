@@ -41,6 +41,9 @@ def resolve(
         at = ("tables", entry.name, "table")
         if complaint := _unwatchable(entry.table, relation, known):
             problems.append(config.problem(complaint, *at))
+        elif entry.mode == "log":
+            at = ("tables", entry.name, "mode")
+            problems.append(config.problem("log is not supported by this version", *at))
         elif relation and relation.foreign_children and entry.trigger == "statement":
             problems.append(config.problem(f"{relation.shown} {_MIXED}", *at))
         elif relation:
@@ -140,6 +143,7 @@ class _Join:
             operations=frozenset(self.entry.operations),
             changed=self._changed(),
             trigger=self.entry.trigger,
+            durable=self._durable(self.entry),
             sent=sent if self.entry.exclude else None,
         )
 
@@ -150,6 +154,13 @@ class _Join:
         if target is None or not target.key:
             return table
         return replace(table, parent=parent_of(self.entry, self.relation, target, self._complain))
+
+    def _durable(self, entry: TableConfig) -> bool:
+        """A table that leads to a durable one is one itself: its changes are part of that's."""
+        target = self.config.tables.get(entry.refreshes or "")
+        if target is not None and self._durable(target):
+            return True
+        return entry.durable and entry.mode == "state"
 
     def _complain(self, message: str, *path: str | int) -> None:
         self.problems.append(self.config.problem(message, "tables", self.entry.name, *path))

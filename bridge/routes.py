@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bridge import wire
 from bridge.changes import Effect
+from bridge.cursor import of_moment
 from bridge.errors import ProtocolError
 from bridge.ledger import Ledger
 from bridge.topics import specific
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from bridge.changes import Dirty, Key, Snapshot, State
+    from bridge.cursor import Moment
     from bridge.mailbox import Subscription
     from bridge.tables import Table
     from bridge.topics import Template
@@ -48,10 +50,22 @@ class Topic:
     """A topic somebody follows.
 
     `waiting` are owed a snapshot that nobody reads yet; `reading` while one is read. There
-    is one read at a time, so that reads come back in the order of their versions.
+    is one read at a time, so that reads come back in the order of their versions. `moment`
+    is, of a durable table, the last one of which all changes were told, and `loss` is what
+    was missed since, until a read has made up for it.
     """
 
-    __slots__ = ("ledger", "name", "reading", "route", "subscriptions", "values", "waiting")
+    __slots__ = (
+        "ledger",
+        "loss",
+        "moment",
+        "name",
+        "reading",
+        "route",
+        "subscriptions",
+        "values",
+        "waiting",
+    )
 
     def __init__(self, name: str, route: Route, values: tuple[str, ...]) -> None:
         self.name = name
@@ -60,20 +74,47 @@ class Topic:
         self.subscriptions: dict[Subscription, None] = {}
         self.waiting: dict[Subscription, None] = {}
         self.reading = False
+        self.moment: Moment | None = None
+        self.loss: object | None = None
         self.ledger = Ledger()
 
-    def sync(self, snapshot: Snapshot, now: float) -> Iterator[tuple[str, ChangeMessage]]:
-        """Take in a read; yields what is news to those who follow already, by key."""
+    def advance(self, moment: Moment | None) -> None:
+        """All changes that this moment sees were told; moments may come out of order."""
+        if (
+            self.loss is None
+            and moment
+            and (self.moment is None or moment.completed > self.moment.completed)
+        ):
+            self.moment = moment
+
+    def cursor(self, identity: str | None) -> str | None:
+        """For who was told everything so far."""
+        return self.at(identity, self.moment)
+
+    def at(self, identity: str | None, moment: Moment | None) -> str | None:
+        """The cursor for a moment, as far as there is one."""
+        if identity is None or moment is None or not self.route.table.durable:
+            return None
+        return of_moment(identity, self.name, moment)
+
+    def sync(
+        self, snapshot: Snapshot, now: float, *, expected: bool = False
+    ) -> Iterator[tuple[str, ChangeMessage]]:
+        """Take in a read; yields what is news to those who follow already, by key.
+
+        `expected`: something was missed, and news are no sign of a fault.
+        """
         digests = {key: hash(row) for key, row in snapshot.rows}
         news = self.ledger.sync(digests, snapshot.version)
-        self.ledger.suspect(news, now)
+        if not expected:
+            self.ledger.suspect(news, now)
         rows = dict(snapshot.rows) if news else {}
         table, version = self.route.table.name, snapshot.version
         for key, effect in news.items():
             yield key, wire.change(self.name, table, effect, key, rows.get(key), version)
 
     def tell(
-        self, effect: Effect, state: State
+        self, effect: Effect, state: State, at: str | None = None
     ) -> tuple[ChangeMessage, Collection[Subscription]] | None:
         """A state that was read → its message, and those who must hear it; None if nobody must.
 
@@ -90,15 +131,22 @@ class Topic:
         if not audience:
             return None
         table = self.route.table.name
-        message = wire.change(self.name, table, verdict.effect, key, row, state.version)
+        message = wire.change(self.name, table, verdict.effect, key, row, state.version, at)
         return message, audience
 
 
+class Asked(NamedTuple):
+    """Why a topic is read: for those who wait for a snapshot, and after a loss, if any."""
+
+    waiting: list[Subscription]
+    loss: object | None
+
+
 class Request(NamedTuple):
-    """Topics of one route to be read now, each with those who wait for it."""
+    """Topics of one route to be read now, each with those it is read for."""
 
     route: Route
-    topics: dict[Topic, list[Subscription]]
+    topics: dict[Topic, Asked]
 
 
 class Routes:
@@ -196,8 +244,8 @@ def _request(route: Route, topics: list[Topic]) -> Request:
     for topic in topics:
         del route.wanted[topic]
         topic.reading = True
-        request.topics[topic] = list(topic.waiting)
+        request.topics[topic] = Asked(list(topic.waiting), topic.loss)
         topic.waiting.clear()
-        for subscription in request.topics[topic]:
+        for subscription in request.topics[topic].waiting:
             subscription.request = request
     return request

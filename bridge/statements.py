@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _VERSION = """
 SELECT lpad(to_hex(e.epoch), 16, '0') || '.' || lpad(to_hex(
     pg_snapshot_xmax(s)::text::bigint - (SELECT count(*) FROM pg_snapshot_xip(s))), 16, '0')
-    AS version
+    AS version, s::text AS moment
 FROM {epoch} e, pg_current_snapshot() s
 """
 
@@ -36,7 +36,8 @@ LEFT JOIN LATERAL (SELECT ARRAY[{texts}] AS texts, {row} AS row FROM {source}
 """
 
 _SNAPSHOT = """
-SELECT v.version, k.n, k.spelling, t.key, t.row
+SELECT v.version, k.n, k.spelling, t.key, t.row,
+       CASE row_number() OVER () WHEN 1 THEN v.moment END
 FROM ({version}) v,
      LATERAL (SELECT {raw}, n, {spelling} AS spelling
               FROM unnest({arrays}) WITH ORDINALITY AS u({raw}, n)) k
@@ -83,7 +84,10 @@ class Statements:
         )
 
     def _snapshot(self, table: Table, template: Template) -> sql.Composed:
-        """Topics' values → (version, n from 1, right spelling, key JSON, row) for each row."""
+        """Topics' values → (version, n from 1, right spelling, key JSON, row, moment) each.
+
+        Only the first has the moment: where many transactions are open, it is long.
+        """
         columns = _columns(table, template)
         return sql.SQL(_SNAPSHOT).format(
             version=self._version,

@@ -138,11 +138,13 @@ class Parent:
     """The table, by its public name, whose row is sent again when a row here changes.
 
     `columns` are own columns, each beside the column of the parent's `key` that it refers to.
+    `durable` says whether the parent's changes are kept.
     """
 
     table: str
     columns: tuple[Column, ...]
     key: tuple[Column, ...]
+    durable: bool = False
 
     def texts(self, alias: str) -> tuple[sql.Composed, ...]:
         """SQL for the parent's key as the parent's own trigger would write it, NULLs included."""
@@ -167,7 +169,8 @@ class Table:
     `where` is the operator's SQL, to be used under `search_path = pg_catalog, pg_temp`.
     A table that only refreshes its `parent` has no `templates`, and a key only if it has
     one in the catalog. `sent`, where the columns are frozen, is what the last migration
-    wrote down. Durations are seconds.
+    wrote down. `position` orders the rows of a log table, and no other has one. `durable`
+    says that changes are kept in the database. Durations are seconds.
     """
 
     name: str
@@ -186,6 +189,8 @@ class Table:
     operations: frozenset[str] = OPERATIONS
     changed: tuple[str, ...] | None = None
     trigger: str = "statement"
+    position: Column | None = None
+    durable: bool = False
     parent: Parent | None = None
     sent: tuple[str, ...] | None = None
 
@@ -197,6 +202,11 @@ class Table:
     def source(self) -> sql.Identifier:
         """What the state is read from: the document, or the table itself."""
         return sql.Identifier(*self.document) if self.document else self.identifier
+
+    @property
+    def log(self) -> bool:
+        """Whether each row counts once, rather than the latest state of a key."""
+        return self.position is not None
 
     @property
     def served(self) -> bool:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from psycopg import sql
 
-from bridge import ddl, records
-from bridge.capture import body
+from bridge import ddl, records, storage
+from bridge.capture import body, keeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from bridge.installed import Installed, InstalledFunction, InstalledTrigger
     from bridge.tables import Table
 
 _Shapes: TypeAlias = "dict[str, tuple[int, str | None, str | None]]"
@@ -45,48 +46,6 @@ WRITERS_WAIT = "SHARE ROW EXCLUSIVE"
 
 ALL_WAIT = "ACCESS EXCLUSIVE"
 """The lock of DROP TRIGGER: readers wait as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledTrigger:
-    """A trigger of ours as the catalog has it. `enabled` is `pg_trigger.tgenabled`, or that
-    of its copy on a partition where the two differ.
-
-    `shape` is (tgtype, old transition table, new one), or None where the trigger has
-    conditions, columns or arguments, which ours never have. `definition` is the SQL that
-    makes it as it is.
-    """
-
-    table: int
-    schema: str
-    relation: str
-    name: str
-    function: str
-    shape: tuple[int, str | None, str | None] | None
-    enabled: str = "O"
-    definition: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledFunction:
-    """A capture function as the catalog has it; `definition` is the SQL that makes it so."""
-
-    name: str
-    comment: str
-    body: str
-    settings: frozenset[tuple[str, str]]
-    security_definer: bool = False
-    definition: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """What the database has of the bridge: whether its schema and `epoch` exist, and capture."""
-
-    schema: bool = False
-    epoch: bool = False
-    triggers: tuple[InstalledTrigger, ...] = ()
-    functions: tuple[InstalledFunction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +115,27 @@ def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan
     stale = [trigger for place, trigger in triggers.items() if place not in kept]
     used = {capture.function for capture in captures}
     unused = [function for name, function in sorted(functions.items()) if name not in used]
-    return Plan((*filter(None, steps), *_drop_triggers(stale), *_drop_functions(schema, unused)))
+    stores = storage.needed(capture.table for capture in captures)
+    return Plan(
+        (
+            *(_create_store(schema, store) for store in sorted(stores - installed.stores)),
+            *filter(None, steps),
+            *_drop_triggers(stale),
+            *_drop_functions(schema, unused),
+            *(_drop_store(schema, store) for store in sorted(installed.stores - stores)),
+        )
+    )
+
+
+def _create_store(schema: str, store: str) -> Step:
+    create, drop = storage.create(schema, store), storage.drop(schema, store)
+    return Step(schema, f"{schema}.{store} is missing", f"create {store}", (create,), undo=(drop,))
+
+
+def _drop_store(schema: str, store: str) -> Step:
+    create, drop = storage.create(schema, store), storage.drop(schema, store)
+    finding = f"{schema}.{store} is not used"
+    return Step(schema, finding, f"drop {store}", (drop,), undo=(create,))
 
 
 def _capture(table: Table, schema: str) -> Capture:
@@ -234,7 +213,7 @@ def _complaint(capture: Capture, function: InstalledFunction | None) -> str:
         return _MISSING
     digest = _digest(function.body, function.settings)
     same = function.comment == capture.comment and capture.digest == digest
-    return "" if same and not function.security_definer else _CHANGED
+    return "" if same and function.security_definer == keeps(capture.table) else _CHANGED
 
 
 def _difference(capture: Capture, event: str, found: InstalledTrigger | None) -> str:

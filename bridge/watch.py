@@ -1,6 +1,6 @@
-"""Whether the database still is as capture needs it: its triggers, and its NOTIFY queue.
+"""Whether the database still is as capture needs it: triggers, NOTIFY queue, kept changes.
 
-One query every ten seconds answers both. It asks for the queue's usage, which is also
+One query every ten seconds answers the first two. It asks for the queue's usage, which is also
 what frees a queue that a dead listener left full, and for a fingerprint of our triggers;
 only when that changed are they compared with the config.
 """
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from bridge import migrate
+from bridge import migrate, storage
 from bridge.link import brief
+from bridge.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,12 @@ class Watch:
         self._pool = pool
         self._health = health
         self._metrics = metrics
+        stores = storage.needed(iter(tables.values()))
+        self._kept = [
+            Retention(config.schema, store, config.retention, config.retention_size)
+            for store in sorted(stores)
+        ]
+        self._full: set[str] = set()
         self._seen: object = ()
         self._warned = 0.0
 
@@ -79,10 +86,37 @@ class Watch:
         async with self._pool.connection() as connection:
             found = await connection.execute(_LOOK, (self._config.schema,))
             usage, fingerprint = await found.fetchone() or (0.0, None)
+            for kept in self._kept:
+                self._tell(kept, await self._let_go(connection, kept))
         self._gauge(usage)
         if fingerprint != self._seen:
             self._judge(await asyncio.to_thread(self._drift))
             self._seen = fingerprint
+
+    async def _let_go(
+        self, connection: psycopg.AsyncConnection[Any], kept: Retention
+    ) -> str | None:
+        """Of what was kept long enough; the reason why not, where that is due and fails."""
+        try:
+            size = await kept.look(connection)
+            if size is None:
+                return None
+            self._metrics.kept.labels(kept.store).set(size.total)
+            if not kept.due(size) or await kept.turn(connection, size):
+                return None
+        except psycopg.DatabaseError as error:
+            return error.diag.message_primary or str(error)
+        return "a transaction or another instance is using them"
+
+    def _tell(self, kept: Retention, reason: str | None) -> None:
+        """Once until it works again."""
+        if reason is None:
+            self._full.discard(kept.store)
+        elif kept.store not in self._full:
+            self._full.add(kept.store)
+            log.warning(
+                "old changes cannot be let go", extra={"store": kept.store, "reason": reason}
+            )
 
     def _drift(self) -> list[migrate.Drift]:
         with brief(self._config.database) as connection:

@@ -59,8 +59,17 @@ def welcome(instance: str, version: str) -> Message:
     return _message("welcome", protocol=PROTOCOL, instance=instance, version=version)
 
 
-def subscribed(topic: str, id: Any, *, resumed: bool = False) -> Message:  # noqa: A002
-    return _message("subscribed", topic=topic, **_id(id), resumed=resumed)
+def subscribed(
+    topic: str,
+    id: Any,  # noqa: A002
+    *,
+    resumed: bool = False,
+    cursor: str | None = "",
+) -> Message:
+    """`cursor` is for who resumes and has missed nothing; an empty one takes back the others."""
+    where = {"cursor": cursor} if cursor else {}
+    fields = {"type": "subscribed", "topic": topic, **_id(id), "resumed": resumed, **where}
+    return Message(encode(fields), topic, cursor)
 
 
 def unsubscribed(topic: str) -> Message:
@@ -100,24 +109,36 @@ def _id(value: Any) -> dict[str, Any]:
 
 
 def change(
-    topic: str, table: str, effect: Effect, key: str, row: str | None, version: str
+    topic: str,
+    table: str,
+    effect: Effect,
+    key: str,
+    row: str | None,
+    version: str,
+    cursor: str | None = None,
 ) -> ChangeMessage:
     """A change of one key in one topic; `key` and `row` are JSON text, a delete's row is None."""
     head = f'{{"type":"change","topic":{encode(topic)},"table":{encode(table)}'
-    tail = f'"key":{key},"row":{row or "null"},"version":"{version}"}}'
-    return ChangeMessage((head, tail), effect, version, topic)
+    tail = f'"key":{key},"row":{row or "null"},"version":"{version}"'
+    return ChangeMessage((head, tail), effect, version, topic, cursor)
 
 
 PAGE = 64 * 1024
 """Characters of rows after which a snapshot's page is full."""
 
 
-def snapshot(topic: str, rows: Sequence[tuple[str, str]], version: str) -> list[Message]:
-    """All rows of a topic, as (key, row) JSON texts → its pages; at least one."""
+def snapshot(
+    topic: str, rows: Sequence[tuple[str, str]], version: str, cursor: str | None = None
+) -> list[Message]:
+    """All rows of a topic, as (key, row) JSON texts → its pages; at least one.
+
+    Only the last has the cursor: a part of the pages is nothing to go on from.
+    """
     pages = _pages([f'{{"key":{key},"row":{row}}}' for key, row in rows])
-    last = len(pages) - 1
+    *before, last = [(page, n == 0) for n, page in enumerate(pages)]
     return [
-        Page(topic, page, version, first=n == 0, last=n == last) for n, page in enumerate(pages)
+        *(Page(topic, page, version, first=first, last=False, cursor="") for page, first in before),
+        Page(topic, last[0], version, first=last[1], last=True, cursor=cursor or ""),
     ]
 
 
@@ -133,10 +154,23 @@ def _pages(rows: list[str]) -> list[list[str]]:
     return pages
 
 
+class Position(NamedTuple):
+    """Where in a log topic to begin: after this value of its position column, as text."""
+
+    after: str
+
+
 class Subscribe(NamedTuple):
+    """`since` is a cursor, or for log topics also START or a Position."""
+
     topic: str
     id: Any = None
     snapshot: bool = True
+    since: str | Position | None = None
+
+
+START = "start"
+"""The `since` of who wants a log topic from its first row."""
 
 
 class Unsubscribe(NamedTuple):
@@ -168,7 +202,8 @@ def parse(frame: str | bytes) -> Command:
     if kind == "ping":
         return Ping()
     if kind == "subscribe":
-        return Subscribe(_text(message, "topic"), _echo(message), _flag(message, "snapshot"))
+        flag = _flag(message, "snapshot")
+        return Subscribe(_text(message, "topic"), _echo(message), flag, _since(message))
     if kind == "unsubscribe":
         return Unsubscribe(_text(message, "topic"))
     if kind == "auth":
@@ -214,6 +249,20 @@ def _echo(message: dict[str, Any]) -> Any:
             f'"id" is not JSON of at most {ID} characters; give a shorter one',
         )
     return value
+
+
+def _since(message: dict[str, Any]) -> str | Position | None:
+    """A cursor may be anything: what is none of ours is answered by a snapshot."""
+    value = message.get("since")
+    if value is None or isinstance(value, str):
+        return value
+    position = value.get("position") if isinstance(value, dict) and len(value) == 1 else None
+    if isinstance(position, (str, int, float)) and not isinstance(position, bool):
+        return Position(position if isinstance(position, str) else json.dumps(position))
+    raise ProtocolError(
+        ErrorCode.BAD_MESSAGE,
+        f'"since" is {_short(value)}; give a cursor, "start" or {{"position": N}}',
+    )
 
 
 def _flag(message: dict[str, Any], name: str) -> bool:

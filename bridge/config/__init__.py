@@ -53,6 +53,9 @@ class TableConfig:
     operations: tuple[str, ...] = ("insert", "update", "delete")
     changed: tuple[str, ...] | None = None
     trigger: str = "statement"
+    mode: str = "state"
+    position: str | None = None
+    durable: bool = False
     debounce: float = 0.1
     max_wait: float = 1.0
     leading: bool = True
@@ -100,7 +103,8 @@ class LimitsConfig:
 class Config:
     """The whole file. `database` and `listen` hold passwords, so no repr has them.
 
-    `reconcile` is seconds; 0 is never. `auth` as text is `none`: everybody may see everything.
+    `reconcile` is seconds; 0 is never. `retention` is seconds, `retention_size` bytes. `auth` as
+    text is `none`: everybody may see everything.
     """
 
     file: str
@@ -112,6 +116,8 @@ class Config:
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
     reconcile: float = 60.0
+    retention: float = 86_400.0
+    retention_size: int = 2**30
     places: Mapping[tuple[Step, ...], Place] = field(
         default_factory=dict, repr=False, compare=False
     )

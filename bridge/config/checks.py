@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from bridge.config import TableConfig, auth_checks, dotted, links, values
+from bridge.config import TableConfig, auth_checks, dotted, links, quantities, values
 from bridge.topics import encode
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _waits(entry: Entry, around: Entry, path: Path) -> Iterator[Finding]:
     if debounce is None or max_wait is None or debounce <= max_wait:
         return
     at = "max_wait" if "max_wait" in entry else "debounce"
-    longer, shorter = values.as_duration(debounce), values.as_duration(max_wait)
+    longer, shorter = quantities.as_duration(debounce), quantities.as_duration(max_wait)
     yield (
         (*path, at),
         f"max_wait is {shorter}{_whose('max_wait', entry, around)}, shorter than debounce,"
@@ -72,7 +72,7 @@ def _waits(entry: Entry, around: Entry, path: Path) -> Iterator[Finding]:
 def _seconds(key: str, entry: Entry, around: Entry) -> float | None:
     for data in (entry, around):
         if key in data:
-            return _attempt(values.duration, data[key])
+            return _attempt(quantities.duration, data[key])
     default: float = getattr(TableConfig, key)
     return default
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bridge.config import values
+from bridge.config import quantities, values
 from bridge.config.source import Filled, Scalar
 from bridge.patterns import Pattern
 
@@ -89,7 +89,7 @@ def texts(value: Data) -> tuple[str, ...]:
 
 def leeway(value: Data) -> float:
     """How far the clocks of two machines may differ."""
-    seconds = values.duration(value)
+    seconds = quantities.duration(value)
     if seconds > 30:
         raise ValueError(f"{values.shown(value)} is over 30s; set the clocks right instead")
     return seconds

@@ -15,15 +15,15 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJso
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from bridge.config import values
+from bridge.config import quantities, values
 from bridge.config.auth_model import Allow, Auth, Jwt, OpenOrAuth
 from bridge.config.sections import Alternative, Section, empty
 from bridge.config.sections import key as _key
 from bridge.topics import Template
 
 NOT_YET = {
-    "": frozenset({"durable", "events"}),
-    "tables": frozenset({"mode", "position", "durable"}),
+    "": frozenset({"events"}),
+    "tables": frozenset(),
 }
 """Keys that are decided but not built, by section; work that builds one moves it below."""
 
@@ -35,6 +35,7 @@ _PORT = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 6
 _DURATION = WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": r"^[0-9.]+(ms|s|m|h)$|\$\{"}, {"const": 0}]}
 )
+_RETENTION = WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+(s|m|h|d)$|\$\{"})
 _SIZE = WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": r"^[0-9]+([KMG]i)?B$|\$\{"}, {"type": "integer"}]}
 )
@@ -51,16 +52,21 @@ Column: TypeAlias = Annotated[str, PlainValidator(values.identifier), _TEXT]
 Relation: TypeAlias = Annotated[tuple[str | None, str], PlainValidator(values.relation), _RELATION]
 Topic: TypeAlias = Annotated[Template, PlainValidator(values.template), _TEXT]
 Flag: TypeAlias = Annotated[bool, PlainValidator(values.flag), _FLAG]
-Count: TypeAlias = Annotated[int, PlainValidator(lambda value: values.count(value)), _COUNT]
-Port: TypeAlias = Annotated[int, PlainValidator(values.port), _PORT]
-Duration: TypeAlias = Annotated[float, PlainValidator(values.duration), _DURATION]
-Size: TypeAlias = Annotated[int, PlainValidator(values.size), _SIZE]
+Count: TypeAlias = Annotated[int, PlainValidator(lambda value: quantities.count(value)), _COUNT]
+Port: TypeAlias = Annotated[int, PlainValidator(quantities.port), _PORT]
+Duration: TypeAlias = Annotated[float, PlainValidator(quantities.duration), _DURATION]
+Retention: TypeAlias = Annotated[float, PlainValidator(quantities.retention), _RETENTION]
+Volume: TypeAlias = Annotated[int, PlainValidator(quantities.volume), _SIZE]
+Size: TypeAlias = Annotated[int, PlainValidator(quantities.size), _SIZE]
 Sql: TypeAlias = Annotated[str, PlainValidator(values.text), _TEXT]
 Operation: TypeAlias = Annotated[
     str, PlainValidator(values.operation), WithJsonSchema({"enum": [*values.OPERATIONS]})
 ]
 Trigger: TypeAlias = Annotated[
     str, PlainValidator(values.trigger), WithJsonSchema({"enum": [*values.TRIGGERS]})
+]
+Mode: TypeAlias = Annotated[
+    str, PlainValidator(values.mode), WithJsonSchema({"enum": [*values.MODES]})
 ]
 Columns: TypeAlias = Annotated[list[Column], Field(min_length=1)]
 ColumnsOrAll: TypeAlias = Annotated[
@@ -129,6 +135,13 @@ class Table(Section):
         "directly.",
         default="statement",
     )
+    mode: Mode | None = _key(
+        "state: the latest row of a key wins. log: an append-only table whose rows are each sent "
+        "once, in the order in which they were committed.",
+        default="state",
+    )
+    position: Column | None = _key("For mode: log, the column that orders rows. Default: the key.")
+    durable: Flag | None = _key("As at the top of the file, for this table.")
     debounce: Duration | None = _key("As at the top of the file, for this table.")
     max_wait: Duration | None = _key("As at the top of the file, for this table.")
     leading: Flag | None = _key("As at the top of the file, for this table.")
@@ -199,6 +212,15 @@ class File(Section):
     )
     leading: Flag | None = _key(
         "The first change of a quiet key goes out at once, not after debounce.", default=True
+    )
+    durable: Flag | None = _key(
+        "Changes are also kept in the database, so that subscribers can resume.", default=False
+    )
+    retention: Retention | None = _key(
+        "How long kept changes can be resumed from, at least.", default="24h"
+    )
+    retention_size: Volume | None = _key(
+        "How much of the database kept changes may take; the oldest go first.", default="1GiB"
     )
     reconcile: Duration | None = _key(
         "How often what is subscribed is compared with the tables; 0 turns it off.", default="60s"

@@ -135,19 +135,19 @@ def _from_environment(source: Source) -> str:
 
 
 def _config(model: File, database: str, source: Source) -> Config:
-    defaults = _given(model, "debounce", "max_wait", "leading")
+    defaults = _given(model, "debounce", "max_wait", "leading", "durable")
     tables = {name: _table(name, table, defaults, source) for name, table in model.tables.items()}
     return Config(
         file=source.file,
         database=database,
         listen=model.listen or database,
-        reconcile=Config.reconcile if model.reconcile is None else model.reconcile,
         schema=model.schema_ or Config.schema,
         tables=MappingProxyType(tables),
         auth=_auth(model.auth) if isinstance(model.auth, Auth) else model.auth,
         server=ServerConfig(**_given(model.server)),
         limits=LimitsConfig(**_given(model.limits)),
         places=MappingProxyType(source.places),
+        **_given(model, "reconcile", "retention", "retention_size"),
     )
 
 

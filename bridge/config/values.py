@@ -19,11 +19,6 @@ from bridge.topics import Template
 if TYPE_CHECKING:
     from bridge.config.source import Data
 
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h)")
-_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
-_SIZE = re.compile(r"([0-9]{1,15})(B|KiB|MiB|GiB)?")
-_BYTES = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
 _PART = re.compile(r'"(?:[^"]|"")+"|[^."\s]+')
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -31,12 +26,12 @@ _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-_HOUR = 3600.0
 
 OPERATIONS = ("insert", "update", "delete")
 TRIGGERS = ("statement", "row")
 ALL = "all"
 """Every column, said in writing."""
+MODES = ("state", "log")
 
 
 def shown(value: object) -> str:
@@ -72,69 +67,6 @@ def flag(value: Data) -> bool:
     if plain in ("true", "false"):
         return plain == "true"
     raise ValueError(f"{shown(value)} must be written true or false")
-
-
-def count(value: Data, least: int = 1, most: int = 10**9) -> int:
-    """A whole number, written in plain decimals."""
-    digits = value.text if isinstance(value, Scalar) else value if isinstance(value, Filled) else ""
-    if not _COUNT.fullmatch(digits):
-        raise ValueError(_not_a_count(value))
-    if not least <= int(digits) <= most:
-        raise ValueError(f"{shown(value)} must be from {least} to {most}")
-    return int(digits)
-
-
-def _not_a_count(value: Data) -> str:
-    written = value.text if isinstance(value, Scalar) else value
-    if isinstance(written, str) and not isinstance(written, Filled):
-        plain = written.replace("_", "").lstrip("0")
-        if isinstance(value, str) and plain == written and _COUNT.fullmatch(plain):
-            return f"{shown(value)} is text; write {plain}, without quotes"
-        if written.startswith("0") and _COUNT.fullmatch(plain):
-            return f"{shown(value)} is octal to YAML; write {plain}"
-    return f"{shown(value)} must be a whole number, such as 100"
-
-
-def port(value: Data) -> int:
-    """A TCP port; 0 lets the system choose one."""
-    return count(value, 0, 65_535)
-
-
-def duration(value: Data) -> float:
-    """`100ms`, `2s`, `5m`, `1h`, `0` → seconds."""
-    if isinstance(value, Scalar) and value.text == "0":
-        return 0.0
-    written = value if isinstance(value, str) else ""
-    bare = value.text if isinstance(value, Scalar) and value.kind in ("int", "float") else written
-    if re.fullmatch(r"[0-9]+", bare) and not isinstance(value, Filled):
-        raise ValueError(f"{shown(value)} has no unit; write {bare}ms or {bare}s")
-    if not (match := _DURATION.fullmatch(written)):
-        raise ValueError(f"{shown(value)} is not a duration; write it like 100ms, 2s, 5m or 1h")
-    seconds = float(match[1]) * _MILLISECONDS[match[2]] / 1000
-    if seconds > _HOUR:
-        raise ValueError(f"{shown(value)} is over an hour; the longest is 1h")
-    return seconds
-
-
-def as_duration(seconds: float) -> str:
-    """Seconds → the shortest way to write them in the config."""
-    milliseconds = seconds * 1000
-    for unit in ("h", "m", "s"):
-        if milliseconds >= _MILLISECONDS[unit] and milliseconds % _MILLISECONDS[unit] == 0:
-            return f"{milliseconds / _MILLISECONDS[unit]:.0f}{unit}"
-    return f"{milliseconds:.6f}".rstrip("0").rstrip(".") + "ms"
-
-
-def size(value: Data) -> int:
-    """`64KiB`, `1MiB`, `512B`, `1024` → bytes."""
-    written = value.text if isinstance(value, Scalar) and value.kind == "int" else value
-    match = _SIZE.fullmatch(written) if isinstance(written, str) else None
-    if not match or (not match[2] and not _COUNT.fullmatch(match[1])):
-        raise ValueError(f"{shown(value)} is not a size; write it like 512B, 64KiB or 1MiB")
-    number = int(match[1]) * _BYTES[match[2]]
-    if not 1 <= number <= 2**30:
-        raise ValueError(f"{shown(value)} must be from 1B to 1GiB")
-    return number
 
 
 def identifier(value: Data) -> str:
@@ -195,6 +127,11 @@ def template(value: Data) -> Template:
 def operation(value: Data) -> str:
     """`insert`, `update` or `delete`."""
     return _one_of(OPERATIONS, value)
+
+
+def mode(value: Data) -> str:
+    """`state` or `log`."""
+    return _one_of(MODES, value)
 
 
 def trigger(value: Data) -> str:

@@ -194,8 +194,8 @@ class Streams:
         stay = Stay(stream.end)
         mailbox = connection.mailbox = self._hub.join(stream, greeting)
         try:
-            for topic in asked.topics:
-                self._subscribe(mailbox, topic, grant)
+            for topic, since in zip(asked.topics, asked.cursors, strict=True):
+                self._subscribe(mailbox, wire.Subscribe(topic, since=since or None), grant)
             if grant is not None:
                 stay.begin(grant)
             await stream.hold()
@@ -203,12 +203,12 @@ class Streams:
             stay.over()
             self._hub.leave(mailbox)
 
-    def _subscribe(self, mailbox: Mailbox, topic: str, grant: Grant | None) -> None:
+    def _subscribe(self, mailbox: Mailbox, command: wire.Subscribe, grant: Grant | None) -> None:
         try:
-            self._access.check(grant, topic)
-            self._hub.subscribe(mailbox, wire.Subscribe(topic))
+            self._access.check(grant, command.topic)
+            self._hub.subscribe(mailbox, command)
         except ProtocolError as error:
-            mailbox.reply(wire.error(error.code, str(error), topic))
+            mailbox.reply(wire.error(error.code, str(error), command.topic))
 
 
 def head(more: Mapping[str, str]) -> Response:

@@ -9,7 +9,7 @@ import pytest
 
 from bridge import catalog, inventory
 from bridge.errors import CatalogError
-from bridge.triggers import Installed
+from bridge.installed import Installed
 from tests.support.capture import config, entry, watch
 
 if TYPE_CHECKING:

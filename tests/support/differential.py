@@ -42,6 +42,14 @@ _MISHAPS = (
     "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
 )
 
+# Not while a transaction has written to it: that would be waited for.
+LOSE_STORE = """
+DO $$ BEGIN
+    SET LOCAL lock_timeout = '50ms';
+    DROP TABLE rowcast.changes, rowcast.changes_about;
+EXCEPTION WHEN lock_not_available OR undefined_table THEN NULL;
+END $$"""
+
 _TABLES = """
 SELECT n.nspname, c.relname, c.relispartition, i.indisprimary IS NOT NULL,
        array(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
@@ -111,9 +119,12 @@ def _said(notice: psycopg.errors.Diagnostic) -> str:
 class Pair:
     """The two databases and a history of statements; `plain` has no capture."""
 
-    def __init__(self, plain: str, captured: str, role: str, seed: int) -> None:
+    def __init__(
+        self, plain: str, captured: str, role: str, seed: int, *, durable: bool = False
+    ) -> None:
         self.random = Random(seed)
         self.seed = seed
+        self.durable = durable
         self.application = Application(self.random, role)
         self._closing = ExitStack()
         self.administrators = [
@@ -160,7 +171,7 @@ class Pair:
 
     def install(self) -> None:
         """What `rowcast migrate` would do for the tables there are, as far as it can watch them."""
-        watch(self.administrators[1], *_watchable(self.administrators[1]))
+        watch(self.administrators[1], *_watchable(self.administrators[1], self.durable))
 
     def _between(self) -> None:
         """Outside transactions now and then another session, or something happens to capture."""
@@ -172,7 +183,8 @@ class Pair:
         elif roll < 0.17:
             self.install()
         elif roll < 0.18:
-            self.administrators[1].execute(self.random.choice(_MISHAPS).encode())
+            mishaps = (*_MISHAPS, LOSE_STORE) if self.durable else _MISHAPS
+            self.administrators[1].execute(self.random.choice(mishaps).encode())
 
     def compare(self) -> None:
         before, after = map(_contents, self.administrators)
@@ -184,11 +196,16 @@ class Pair:
         return "\n".join((f"seed {self.seed}", *self.recent, what))
 
 
-def _watchable(connection: Connection[Any]) -> Iterator[TableConfig]:
+def _watchable(connection: Connection[Any], durable: bool) -> Iterator[TableConfig]:
     for schema, name, partition, keyed, others in connection.execute(_TABLES).fetchall():
         if keyed and not partition:
             topics = (f"{schema}-{name}", *(f"{schema}-{name}/{{{c}}}" for c in others[:4]))
-            yield entry(f"{schema}.{name}", table=(schema, name), topics=_speakable(topics))
+            yield entry(
+                f"{schema}.{name}",
+                table=(schema, name),
+                topics=_speakable(topics),
+                durable=durable,
+            )
 
 
 def _speakable(topics: tuple[str, ...]) -> tuple[str, ...]:

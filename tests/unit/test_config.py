@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, load, loads, values
+from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, load, loads, quantities
 from bridge.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,11 @@ def test_every_key_arrives() -> None:
     assert (products.where, products.trigger) == ("stock > 0", "statement")
     assert config.tables["customers"].exclude == ("email",)
     assert config.tables["customers"].document == ("public", "customer_cards")
-    assert [table.served for table in config.tables.values()] == [True, False, True, True]
+    assert [table.served for table in config.tables.values()] == [True, False, True, True, True]
+    payments = config.tables["payments"]
+    assert (payments.mode, payments.position, payments.durable) == ("log", "id", False)
+    assert config.tables["orders"].durable
+    assert (config.retention, config.retention_size) == (86_400, 2**30)
     assert config.reconcile == 60.0
     assert config.server == ServerConfig(
         allowed_origins=("https://shop.example.com",), proxies=("127.0.0.1/32",)
@@ -145,7 +149,7 @@ def test_durations(written: str, seconds: float) -> None:
 @given(st.integers(0, 3_600_000))
 def test_durations_survive_writing_and_reading(milliseconds: int) -> None:
     seconds = milliseconds / 1000
-    assert values.duration(values.as_duration(seconds)) == seconds
+    assert quantities.duration(quantities.as_duration(seconds)) == seconds
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, loads, values
+from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, loads, quantities
 from bridge.config.auth import JwtConfig
 from bridge.config.model import SECTIONS, json_schema, keys
 from bridge.errors import ConfigError
@@ -59,13 +59,16 @@ def test_the_schema_for_editors_has_the_real_defaults() -> None:
         "handshake",
         "unauthenticated",
     }
+    of_the_file = {"schema", "reconcile", "retention", "retention_size"}
     for section, found in sections(json.loads(json_schema())):
         for name, key in found["properties"].items():
             if "default" not in key or section == "tables":
                 continue
-            owner = Config if name in ("schema", "reconcile") else real[section]
-            default = values.duration(key["default"]) if name in written else key["default"]
-            default = values.size(key["default"]) if name in ("message", "headers") else default
+            owner = Config if name in of_the_file else real[section]
+            default = quantities.duration(key["default"]) if name in written else key["default"]
+            sized = name in ("message", "headers", "retention_size")
+            default = quantities.size(default) if sized else default
+            default = quantities.retention(default) if name == "retention" else default
             expected = getattr(owner, name)
             assert default == (list(expected) if isinstance(expected, tuple) else expected)
 

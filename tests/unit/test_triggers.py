@@ -7,18 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bridge import capture, ddl
+from bridge.installed import Installed, InstalledFunction, InstalledTrigger
 from bridge.tables import SETTINGS, Column, Table
 from bridge.topics import Template
-from bridge.triggers import (
-    ALL_WAIT,
-    WRITERS_WAIT,
-    Capture,
-    Installed,
-    InstalledFunction,
-    InstalledTrigger,
-    desired,
-    plan,
-)
+from bridge.triggers import ALL_WAIT, WRITERS_WAIT, Capture, desired, plan
 
 ID = Column("id", "pg_catalog.int8", "int8")
 SHAPES = {

@@ -1,0 +1,146 @@
+"""Reading what durable tables' triggers kept, between two moments.
+
+What changed between two snapshots is what was written by transactions that the second sees
+and the first did not. Nothing is lost and nothing comes twice, however long a transaction
+takes, and nobody has to wait for one: a transaction number alone would not do, and a
+sequence even less (docs/how-it-works.md).
+
+Changes that were pruned are seen by no snapshot, not even by an older one: TRUNCATE is not
+transactional for who reads. So what was pruned is asked *after* each read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from bridge import storage
+from bridge.changes import Gap, Malformed, parse
+from bridge.cursor import Moment
+from bridge.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bridge.changes import Change
+
+LIMIT = 20_000
+"""Kept payloads read at a time; where there are more, everything is read anew instead."""
+
+_ABOUT = """
+SELECT md5(concat_ws(' ', a.identity, (SELECT system_identifier FROM pg_control_system()),
+           (SELECT oid FROM pg_database WHERE datname = current_database()))),
+       a.pruned::text, pg_current_snapshot()::text,
+       current_setting('max_prepared_transactions') = '0'
+FROM {about} a
+"""
+
+_BEGIN = "INSERT INTO {about} DEFAULT VALUES ON CONFLICT DO NOTHING"
+
+_READ = """
+SELECT m.moment, c.xid::text, c.payload
+FROM (SELECT pg_current_snapshot()::text AS moment) m
+LEFT JOIN (SELECT seq, xid, payload FROM {store}
+           WHERE (xid >= $1::xid8 OR xid = ANY($2::xid8[]))
+             AND payload ^@ ANY($3::text[])
+           ORDER BY seq LIMIT {limit}) c ON true
+ORDER BY c.seq
+"""
+
+
+class About(NamedTuple):
+    """A history: what tells it from others, the last transaction pruned of it, and now.
+
+    `rings`: whether its writers notify; where transactions can be prepared they do not.
+    """
+
+    identity: str
+    pruned: int
+    now: Moment
+    rings: bool
+
+    def covers(self, since: Moment) -> bool:
+        """Whether everything is still there that this moment does not see."""
+        return self.pruned < since.xmin
+
+
+class Kept(NamedTuple):
+    """What was read: up to which moment, and payloads with their transactions' numbers."""
+
+    moment: Moment
+    payloads: Sequence[tuple[int, str]]
+
+
+class Changelog:
+    """Reads for one bridge. Methods raise `psycopg.Error` or `DatabaseError`."""
+
+    def __init__(self, pool: Any, schema: str, settings: sql.Composed | None = None) -> None:
+        """`settings`, if given, are what every transaction has to begin with."""
+        self._pool = pool
+        self._settings = settings
+        about = storage.about(schema, "changes")
+        self._about = sql.SQL(_ABOUT).format(about=about)
+        self._begin = sql.SQL(_BEGIN).format(about=about)
+        self._read = sql.SQL(_READ).format(
+            store=storage.relation(schema, "changes"), limit=sql.Literal(LIMIT + 1)
+        )
+
+    async def begin(self) -> None:
+        """Give the history an identity, if a crash has taken it."""
+        async with self._pool.connection() as connection:
+            await connection.execute(self._begin)
+
+    async def about(self) -> About:
+        rows = await self._fetch(self._about, [])
+        if not rows:
+            raise DatabaseError("the history of changes has no identity yet")
+        identity, pruned, now, rings = rows[0]
+        return About(identity, int(pruned or 0), Moment.read(now), rings)
+
+    async def read(self, since: Moment, tables: Iterable[str]) -> Kept | None:
+        """What was kept of these tables since then; None if it is too much.
+
+        It may have been pruned in part: ask `about` next.
+        """
+        heads = [f'{{"t":{json.dumps(name)},' for name in tables]
+        values = [str(since.xmax), [str(xid) for xid in since.xip], heads]
+        rows = await self._fetch(self._read, values)
+        if len(rows) > LIMIT:
+            return None
+        found = [(int(xid), payload) for _, xid, payload in rows if xid is not None]
+        return Kept(Moment.read(rows[0][0]), found)
+
+    async def _fetch(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
+        async with self._pool.connection() as connection:
+            if self._settings is None:
+                return await _fetch(connection, statement, values)
+            async with connection.transaction():
+                await connection.execute(self._settings)
+                return await _fetch(connection, statement, values)
+
+
+def changes(
+    payloads: Iterable[str], widths: dict[str, tuple[int, int]]
+) -> tuple[list[Change], list[Gap]]:
+    """Payloads as triggers wrote them → changes in their order, and what they leave open."""
+    found: list[Change] = []
+    gaps: dict[Gap, None] = {}
+    for payload in payloads:
+        try:
+            parsed = parse(payload, widths)
+        except Malformed:  # of triggers that were replaced since
+            parsed = Gap(None, "kept by another config")
+        if isinstance(parsed, Gap):
+            gaps[parsed] = None
+        elif isinstance(parsed, list):
+            found += parsed
+    return found, list(gaps)
+
+
+async def _fetch(
+    connection: psycopg.AsyncConnection[Any], statement: sql.Composed, values: list[Any]
+) -> list[Any]:
+    return await (await psycopg.AsyncRawCursor(connection).execute(statement, values)).fetchall()

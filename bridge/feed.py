@@ -1,0 +1,124 @@
+"""Durable tables' changes, as they come: what a listener is for the others.
+
+The rules:
+
+- It reads on from the moment up to which it has read, whenever a writer rings; at most
+  every `PACE`, for a burst of rings is one read.
+- Nobody follows a durable table: it reads nothing, and forgets where it was. Who reads a
+  topic first asks it to be `begun`, so that no change falls between the two.
+- What cannot be read on from (too much, pruned, another history) is a Gap.
+- Everything is passed on with its mark: from where it can be read again. As long as a mark
+  is not behind all that was published, no cursor goes past it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bridge.changelog import changes
+from bridge.changes import Gap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from bridge.changelog import About, Changelog
+    from bridge.changes import Change, Mark
+    from bridge.cursor import Moment
+
+PACE = 0.02
+"""Seconds from one read to the next."""
+
+POLL = 0.1
+"""Seconds between reads where writers do not ring."""
+
+
+class Feed:
+    """One for all durable tables, given by the widths of their payloads.
+
+    `take` gets changes, `gap` the reason why there may be others (of one table, or of all),
+    and `followed` tells whether anybody cares. `mark` is up to where everything was taken.
+    """
+
+    def __init__(
+        self,
+        changelog: Changelog,
+        widths: dict[str, tuple[int, int]],
+        *,
+        take: Callable[[list[Change], Mark], None],
+        gap: Callable[[Gap, Mark], None],
+        followed: Callable[[], bool],
+    ) -> None:
+        self._changelog = changelog
+        self._widths = widths
+        self._take = take
+        self._gap = gap
+        self._followed = followed
+        self._rung = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._number = 0
+        self.about: About | None = None
+        self.mark: Mark | None = None
+
+    @property
+    def tables(self) -> Collection[str]:
+        return self._widths.keys()
+
+    def ring(self) -> None:
+        """Somebody wrote."""
+        self._rung.set()
+
+    def forget(self) -> None:
+        """The database may be another one now: the next read begins anew."""
+        self.about = self.mark = None
+
+    async def begun(self) -> About:
+        """Everything that is written from here on will be taken. Raises what reading does."""
+        async with self._turn:
+            if self.about is None or self.mark is None:
+                await self._changelog.begin()
+                self.about = await self._changelog.about()
+                self._note(self.about.now)
+                self.ring()
+            return self.about
+
+    async def wait(self) -> None:
+        """Until there may be something to read."""
+        polled = self.about is not None and not self.about.rings
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL if polled else None):
+                await self._rung.wait()
+
+    async def read(self) -> None:
+        """Take what there is. Raises what reading does; nothing is lost then."""
+        self._rung.clear()
+        async with self._turn:
+            if not self._followed():
+                self.forget()
+            elif self.mark is not None:
+                await self._read_on(self.mark)
+
+    async def _read_on(self, mark: Mark) -> None:
+        kept = await self._changelog.read(mark[1], self.tables)
+        about = await self._changelog.about()
+        if self.mark != mark:  # forgotten meanwhile
+            return
+        if kept is None or not self._same(about) or not about.covers(mark[1]):
+            self.about = about
+            self._note(about.now)
+            self._gap(Gap(None, "kept changes cannot be read on"), mark)
+            return
+        found, gaps = changes((payload for _, payload in kept.payloads), self._widths)
+        self._note(kept.moment)
+        if found:
+            self._take(found, mark)
+        for gap in gaps:
+            self._gap(gap, mark)
+
+    def _same(self, about: About) -> bool:
+        return self.about is not None and about.identity == self.about.identity
+
+    def _note(self, moment: Moment) -> None:
+        self._number += 1
+        self.mark = self._number, moment

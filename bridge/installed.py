@@ -1,0 +1,48 @@
+"""What of the bridge is in a database, as values: read by `inventory`, compared by `triggers`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledTrigger:
+    """A trigger of ours as the catalog has it. `enabled` is `pg_trigger.tgenabled`, or that
+    of its copy on a partition where the two differ.
+
+    `shape` is (tgtype, old transition table, new one), or None where the trigger has
+    conditions, columns or arguments, which ours never have. `definition` is the SQL that
+    makes it as it is.
+    """
+
+    table: int
+    schema: str
+    relation: str
+    name: str
+    function: str
+    shape: tuple[int, str | None, str | None] | None
+    enabled: str = "O"
+    definition: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledFunction:
+    """A capture function as the catalog has it; `definition` is the SQL that makes it so."""
+
+    name: str
+    comment: str
+    body: str
+    settings: frozenset[tuple[str, str]]
+    security_definer: bool = False
+    definition: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the database has of the bridge: its schema, its `epoch`, its stores, and capture."""
+
+    schema: bool = False
+    epoch: bool = False
+    stores: frozenset[str] = frozenset()
+    triggers: tuple[InstalledTrigger, ...] = ()
+    functions: tuple[InstalledFunction, ...] = ()

@@ -1,0 +1,125 @@
+"""The SQL that makes and drops the stores: where changes are kept, and log rows numbered.
+
+A store is a table in as many slots, partitions that are used in turn. The oldest is
+emptied by TRUNCATE before it is written to again, so pruning leaves no dead row and locks
+nothing that a writer needs. Which slot is written to is the value of a sequence, because
+that is the same for everybody at once: under REPEATABLE READ a table would be read as it
+was.
+
+    NAME            the store; NAME_0 … its slots, NAME_rest for what is in none of them
+    NAME_seq        numbers its rows; NAME_slot counts the slots that were begun
+    NAME_about      one row: the identity of this history, what was pruned of it, and since
+                    when the slot is written to
+
+The identity of `changes` is in an UNLOGGED table. A crash, a failover or a restored backup
+empties it, and a new identity is what makes old cursors void: transaction numbers that were
+lost are given again. Places in `log` outlive a crash, and so does its identity.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from bridge.changes import STORES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.tables import Table
+
+SLOTS = 8
+
+_COLUMNS = {"changes": "payload text NOT NULL", "log": "source text NOT NULL, key text NOT NULL"}
+_INDEXES = {"changes": ("xid",), "log": ("seq", "source, key")}
+_KEPT = {"changes": "UNLOGGED ", "log": ""}
+_PRUNED = {"changes": "xid8", "log": "bigint"}
+
+_TABLE = sql.SQL(
+    """\
+CREATE SEQUENCE {seq};
+CREATE SEQUENCE {slot} MINVALUE 0;
+CREATE TABLE {store} (
+    slot int NOT NULL,
+    seq bigint NOT NULL DEFAULT pg_catalog.nextval({seq_name}),
+    xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    {columns}
+) PARTITION BY LIST (slot);
+ALTER SEQUENCE {seq} OWNED BY {store}.seq;
+ALTER SEQUENCE {slot} OWNED BY {store}.slot;
+CREATE TABLE {rest} PARTITION OF {store} DEFAULT;
+{slots}{indexes}CREATE {kept}TABLE {about} (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    identity text NOT NULL DEFAULT pg_catalog.gen_random_uuid()::text,
+    pruned {pruned},
+    began timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+INSERT INTO {about} DEFAULT VALUES;
+COMMENT ON TABLE {store} IS 'Rowcast: kept for `retention`; written by triggers alone'"""
+)
+_SLOT = sql.SQL("CREATE TABLE {leaf} PARTITION OF {store} FOR VALUES IN ({n});\n")
+_INDEX = sql.SQL("CREATE INDEX ON {store} ({columns});\n")
+_DROP = sql.SQL("DROP TABLE IF EXISTS {store}, {about}")
+
+
+def needed(tables: Iterator[Table]) -> set[str]:
+    """The stores that these tables' triggers write to."""
+    found = set()
+    for table in tables:
+        found |= {"changes"} if table.durable else set()
+        found |= {"log"} if table.log else set()
+    return found
+
+
+def create(schema: str, store: str) -> str:
+    """Makes one of `STORES`, all of it or nothing."""
+    assert store in STORES
+    parts = _parts(schema, store)
+    slots = [_SLOT.format(**parts, leaf=leaf(schema, store, n), n=n) for n in range(SLOTS)]
+    indexes = [_INDEX.format(**parts, columns=sql.SQL(columns)) for columns in _INDEXES[store]]
+    return _TABLE.format(
+        **parts,
+        columns=sql.SQL(_COLUMNS[store]),
+        kept=sql.SQL(_KEPT[store]),
+        pruned=sql.SQL(_PRUNED[store]),
+        slots=sql.SQL("").join(slots),
+        indexes=sql.SQL("").join(indexes),
+    ).as_string(None)
+
+
+def drop(schema: str, store: str) -> str:
+    """Drops it with everything it holds; the sequences are its own."""
+    return _DROP.format(**_parts(schema, store)).as_string(None)
+
+
+def relation(schema: str, store: str) -> sql.Identifier:
+    return sql.Identifier(schema, store)
+
+
+def about(schema: str, store: str) -> sql.Identifier:
+    return sql.Identifier(schema, f"{store}_about")
+
+
+def leaf(schema: str, store: str, n: int) -> sql.Identifier:
+    """One of its slots."""
+    return sql.Identifier(schema, f"{store}_{n}")
+
+
+def slot(schema: str, store: str) -> sql.Composed:
+    """SQL for the slot that is written to now."""
+    counter = sql.Identifier(schema, f"{store}_slot")
+    return sql.SQL("(SELECT (last_value % {})::int FROM {})").format(sql.Literal(SLOTS), counter)
+
+
+def _parts(schema: str, store: str) -> dict[str, sql.Composable]:
+    seq = sql.Identifier(schema, f"{store}_seq")
+    return {
+        "store": relation(schema, store),
+        "about": about(schema, store),
+        "seq": seq,
+        "seq_name": sql.Literal(seq.as_string(None)),
+        "slot": sql.Identifier(schema, f"{store}_slot"),
+        "rest": sql.Identifier(schema, f"{store}_rest"),
+    }
