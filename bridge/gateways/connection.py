@@ -46,10 +46,14 @@ VANISHED = 30.0
 
 
 class Connection(ServerConnection):
-    """A `Sink`. `metrics` and `limits` are set on a subclass made per gateway."""
+    """A `Sink`. The first three are set on a subclass made per gateway.
+
+    `unanswered` are the connections whose request has not come, or whose answer not gone.
+    """
 
     metrics: Metrics
     limits: LimitsConfig
+    unanswered: set[Connection]
     pace: Bucket | None = None
     entry = Entry(None, None)
     """What came of the token in the request; a WebSocket learns it when it is open."""
@@ -95,8 +99,12 @@ class Connection(ServerConnection):
     # Until it is open, or answered.
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
-        async with asyncio.timeout(self.limits.handshake) as self._opening:
-            await super().handshake(*args, **kwargs)
+        self.unanswered.add(self)
+        try:
+            async with asyncio.timeout(self.limits.handshake) as self._opening:
+                await super().handshake(*args, **kwargs)
+        finally:
+            self.unanswered.discard(self)
 
     def allow(self, seconds: float | None) -> None:
         """Give the answer so long from now; None takes as long as it takes."""

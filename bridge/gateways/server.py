@@ -45,6 +45,10 @@ CLOSING = 5.0
 """Seconds a peer has to take a close frame and to answer it."""
 
 
+UNFINISHED = 1.0
+"""Seconds in which a request must be complete and answered once the bridge stops."""
+
+
 def pace(count: int, drain: float) -> float:
     """Seconds between two of `count` farewells: 200 a second, or faster to be done in half of
     `drain`; the other half is for the last ones to leave."""
@@ -79,11 +83,12 @@ class Gateway:
         )
         self._server: Server | None = None
         self._stopping = False
+        self._unanswered: set[Connection] = set()
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address, with the port the system gave where 0 was asked for."""
         settings, limits = self._config.server, self._config.limits
-        fields = {"metrics": self._metrics, "limits": limits}
+        fields = {"metrics": self._metrics, "limits": limits, "unanswered": self._unanswered}
         try:
             self._server = await serve(
                 self._connected,
@@ -115,6 +120,9 @@ class Gateway:
         if self._server is None:
             return
         self._server.close(close_connections=False)
+        for connection in self._unanswered:
+            if not connection.streaming:
+                connection.allow(UNFINISHED)
         mailboxes = list(self._hub.mailboxes)
         for mailbox in mailboxes:
             mailbox.sink.end(CloseCode.RESTARTING, "restarting")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,10 @@ from websockets.asyncio.client import connect
 
 from tests.support import http
 from tests.support.commands import Rowcast
+from tests.support.replica import Streamed, following, rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import psycopg
@@ -56,12 +59,58 @@ async def test_one_who_never_reads_does_not_hold_up_the_stop(
 ) -> None:
     admin.execute("INSERT INTO orders SELECT n, repeat('x', 20000) FROM generate_series(2, 2000) n")
     async with rowcast.serving() as serving:
-        host, port = serving.address.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.sendall(_upgrade(host) + _frame(b'{"type":"subscribe","topic":"orders"}'))
-            assert await asyncio.to_thread(deaf.recv, 12) == b"HTTP/1.1 101"
+        with deaf(serving.address):
             assert await serving.stop() == 0
+
+
+async def test_a_second_signal_ends_it_at_once(rowcast: Rowcast, admin: psycopg.Connection) -> None:
+    """The first is waiting for one who never reads."""
+    admin.execute("INSERT INTO orders SELECT n, repeat('x', 20000) FROM generate_series(2, 2000) n")
+    async with rowcast.serving() as serving:
+        with deaf(serving.address):
+            serving.process.send_signal(signal.SIGTERM)
+            await refused(serving.address)
+            assert await serving.stop() == -signal.SIGTERM
+
+
+async def test_half_a_request_does_not_hold_up_the_stop(rowcast: Rowcast) -> None:
+    (rowcast.directory / "config.yaml").write_text(f"limits: {{handshake: 5m}}{CONFIG}")
+    async with rowcast.serving() as serving:
+        host, port = serving.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(b"GET /ws HTTP/1.1\r\nHost: ")
+            # One that came later was answered, so this one was accepted.
+            assert (await http.get(serving.address, "/healthz")).status == 200
+            assert await serving.stop() == 0
+
+
+async def test_a_database_that_says_nothing_does_not_hold_up_the_stop(rowcast: Rowcast) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://a@127.0.0.1:{silent.getsockname()[1]}/b?sslmode=disable"
+        rowcast.environment["DATABASE_URL"] = url
+        async with rowcast.serving(ready=False) as serving:
+            connection, _ = await asyncio.to_thread(silent.accept)
+            with connection:
+                assert await serving.stop() == 0
+
+
+async def test_after_a_kill_subscribers_come_back_and_converge(
+    rowcast: Rowcast, admin: psycopg.Connection
+) -> None:
+    async with rowcast.serving() as serving:
+        port = serving.address.rpartition(":")[2]
+        async with (
+            following(f"{serving.address}/ws".replace("http", "ws", 1), "orders") as replica,
+            following(serving.address, "orders", kind=Streamed) as streamed,
+        ):
+            assert await serving.stop(signal.SIGKILL) == -signal.SIGKILL
+            admin.execute("UPDATE orders SET status = 'sent'")
+            async with rowcast.serving("--port", port) as again:
+                expected = {"orders": rows(admin, "SELECT * FROM orders")}
+                await replica.equals(expected)
+                await streamed.equals(expected)
+                assert replica.regressions == streamed.regressions == []
+                assert await again.stop() == 0
 
 
 async def test_without_a_database_it_serves_and_says_why_it_is_not_ready(
@@ -84,6 +133,25 @@ async def test_a_config_that_does_not_fit_the_database_ends_with_2(
     assert done.status == 2
     assert "config.yaml:4:3: tables.orders" in done.err
     assert "order_" in done.err
+
+
+@contextmanager
+def deaf(address: str) -> Iterator[None]:
+    """A subscriber of everything who reads no more than that it is one."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(_upgrade(host) + _frame(b'{"type":"subscribe","topic":"orders"}'))
+        assert connection.recv(12) == b"HTTP/1.1 101"
+        yield
+
+
+async def refused(address: str) -> None:
+    """Until nobody new is taken."""
+    async with asyncio.timeout(20):
+        with suppress(OSError):
+            while True:
+                await http.get(address, "/healthz")
 
 
 async def _reasons(address: str) -> list[str]:
