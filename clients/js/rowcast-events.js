@@ -4,7 +4,11 @@
 // read it comes back with the cursor of the last one: who reads slowly misses nothing, and
 // holds up nobody.
 
+import {RowcastError} from "./rowcast.js";
+
 const BUFFER = 1_000;
+
+const LOST = {code: "not_resumed", message: "events after this cursor are not kept any more"};
 
 class Reader {
   events = [];
@@ -14,8 +18,11 @@ class Reader {
     Object.assign(this, {cursor, leave});
   }
 
-  subscribed({cursor = this.cursor}) {
-    return Object.assign(this, {cursor, reading: true, full: false});
+  subscribed({topic, resumed, cursor = this.cursor}) {
+    // It would go on from now, and nobody would know that events are missing.
+    if (this.cursor !== undefined && !resumed) this.fail(new RowcastError({...LOST, topic}));
+    else Object.assign(this, {cursor, reading: true, full: false});
+    return true;
   }
 
   event(event) {
@@ -28,7 +35,7 @@ class Reader {
   }
 
   fail(error) {
-    this.error = error;
+    Object.assign(this, {error, reading: false});
     this.news();
   }
 

@@ -120,7 +120,8 @@ export interface Live<S = Registered> {
   rows<T extends string>(topic: Topic<S, T>, ...keys: Keys<T>): View<readonly Row<S, T>[]>;
   /**
    * Every row of a log topic, once and in order, from now on or from `since`. Who reads slowly
-   * misses nothing and buffers little. Ends by `break` or `signal`; throws a `RowcastError`.
+   * misses nothing and buffers little. Ends by `break` or `signal`. Throws a `RowcastError`, with
+   * the code `not_resumed` if what came after `since`, or while the line was lost, is not kept.
    */
   events<T extends string>(
     topic: LogTopic<S, T>,

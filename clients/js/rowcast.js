@@ -34,9 +34,9 @@ const order = ({at: a}, {at: b}) => {
 class Replica {
   listeners = new Set();
 
-  subscribed({resumed}) {
+  subscribed({resumed, cursor = this.cursor}) {
     this.error = undefined;
-    if (!resumed) this.cursor = undefined;
+    this.cursor = resumed ? cursor : undefined;
     return resumed;
   }
 

@@ -219,9 +219,13 @@ test("a topic with a cursor is resumed, one whose snapshot is not whole begins a
     {type: "subscribe", topic: "items", since: "c6"},
     {type: "subscribe", topic: "other"},
   ]);
-  await says(subscribed("items", true), subscribed("other"), snapshot("other", "6", []));
+  await says(subscribed("items", true, {cursor: "c6b"}), subscribed("other"), snapshot("other", "6", []));
   assert.equal(live.status, "live");
-  await says(change("items", "7", 2, null, {cursor: "c7"}));
+  WebSocket.line.ends(1012);
+  await clock.pass(500);
+  WebSocket.line.open();
+  assert.equal(WebSocket.line.sent[0].since, "c6b");
+  await says(subscribed("items", true), change("items", "7", 2, null, {cursor: "c7"}));
   assert.deepEqual(last(seen), [[1, 11]]);
 });
 
@@ -338,7 +342,7 @@ test("events come once and in order, from where the reader wants them, over a lo
 
 test("a slow reader keeps a thousand events, and asks for the rest when it has read them", async (t) => {
   const {events, first} = await reading(t, {since: "start"});
-  await says(subscribed("log"), ...Array.from({length: 1_500}, (_, n) => event(n + 1)));
+  await says(subscribed("log", true), ...Array.from({length: 1_500}, (_, n) => event(n + 1)));
   assert.deepEqual(last(WebSocket.line.sent), {type: "unsubscribe", topic: "log"});
   let {value} = await first;
   while (value.position < 1_000) ({value} = await events.next());
@@ -347,6 +351,30 @@ test("a slow reader keeps a thousand events, and asks for the rest when it has r
   assert.deepEqual(last(WebSocket.line.sent), {type: "subscribe", topic: "log", since: "e1000"});
   await says(event(1_501), {type: "unsubscribed", topic: "log"}, subscribed("log", true), event(1_001));
   assert.equal((await more).value.position, 1_001);
+});
+
+test("a reader is told when events that it has not seen are not kept any more", async (t) => {
+  const {events, first} = await reading(t, {since: "e0"});
+  await says(subscribed("log", true), event(1));
+  await first;
+  const next = events.next();
+  WebSocket.line.ends(1012);
+  await clock.pass(500);
+  WebSocket.line.open();
+  WebSocket.line.says(subscribed("log", false), event(9));
+  await assert.rejects(next, {name: "RowcastError", code: "not_resumed", topic: "log"});
+});
+
+test("a reader without a cursor goes on from the one that it is given", async (t) => {
+  const {first} = await reading(t);
+  assert.deepEqual(WebSocket.line.sent, [{type: "subscribe", topic: "log"}]);
+  await says(subscribed("log", false, {cursor: "e7"}));
+  WebSocket.line.ends(1012);
+  await clock.pass(500);
+  WebSocket.line.open();
+  assert.equal(WebSocket.line.sent[0].since, "e7");
+  await says(subscribed("log", true), event(8));
+  assert.equal((await first).value.position, 8);
 });
 
 test("a second reader of a log has a line of its own", async (t) => {
