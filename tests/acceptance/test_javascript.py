@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import os
 import re
+import shutil
+from asyncio.subprocess import PIPE, STDOUT
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge import __version__
 from tests.support.commands import Rowcast
-from tests.support.javascript import CLIENT, NODE, node, steered, with_websocket
+from tests.support.javascript import CLIENT, NODE, node, package, steered, with_websocket
 from tests.support.tokens import SECRET
 
 if TYPE_CHECKING:
@@ -63,8 +67,77 @@ async def test_it_renews_tokens(database: str, admin: psycopg.Connection, tmp_pa
     await against_a_bridge(Rowcast(tmp_path, database), database, "auth.test.js")
 
 
+async def test_it_resumes_where_it_was(
+    database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    admin.execute(TABLE)
+    (tmp_path / "config.yaml").write_text("durable: true" + CONFIG)
+    await against_a_bridge(Rowcast(tmp_path, database), database, "resume.test.js")
+
+
 async def test_it_keeps_the_rules_of_the_protocol() -> None:
     assert "# skipped 0" in await node("--test", "test/rules.test.js")
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="no npm found, which packs the client")
+async def test_what_is_packed_can_be_installed_and_imported(tmp_path: Path) -> None:
+    await command("npm", "pack", "--pack-destination", str(tmp_path), cwd=CLIENT)
+    packed = f"rowcast-{__version__}.tgz"
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    await command("npm", "install", "--offline", "--no-package-lock", packed, cwd=tmp_path)
+    installed = {path.name for path in (tmp_path / "node_modules" / "rowcast").iterdir()}
+    ours = {path.name for path in CLIENT.glob("rowcast*")} | {"README.md", "package.json"}
+    assert installed == ours
+    (tmp_path / "main.js").write_text("""
+        import {connect} from "rowcast";
+        import {liveQuery} from "rowcast/query";
+        console.log(connect("/").status, liveQuery(connect("/"), "a/{b}", {b: "ü"}).queryKey[1]);
+    """)
+    assert await node(str(tmp_path / "main.js")) == "idle a/%C3%BC\n"
+
+
+async def command(*arguments: str, cwd: Path) -> None:
+    quiet = os.environ | {"npm_config_update_notifier": "false", "npm_config_audit": "false"}
+    process = await asyncio.create_subprocess_exec(
+        *arguments, cwd=cwd, env=quiet, stdout=PIPE, stderr=STDOUT
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+
+
+QUERY = package("@tanstack/query-core")
+
+
+@pytest.mark.skipif(QUERY is None, reason="no @tanstack/query-core; `npm install` it in clients/js")
+async def test_it_feeds_the_cache_of_tanstack_query(
+    database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    admin.execute(TABLE)
+    admin.execute("INSERT INTO items SELECT g, 'a', 0 FROM generate_series(1, 3) AS g")
+    installed = tmp_path / "node_modules"
+    (installed / "@tanstack").mkdir(parents=True)
+    (installed / "@tanstack" / "query-core").symlink_to(str(QUERY))
+    (installed / "rowcast").symlink_to(CLIENT)
+    program = shutil.copy(CLIENT / "test" / "query.mjs", tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    rowcast = Rowcast(tmp_path, database)
+    assert (await rowcast.run("migrate")).status == 0
+    async with rowcast.serving() as serving:
+        process = await asyncio.create_subprocess_exec(
+            *(str(NODE), "--preserve-symlinks", "--preserve-symlinks-main", program),
+            serving.address,
+            stdout=PIPE,
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(30):
+                assert await process.stdout.readline() == b"ready\n"
+                admin.execute("UPDATE items SET n = 1")
+                assert (await process.stdout.read()).decode().endswith("done\n")
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 def test_it_is_small() -> None:
