@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from bridge import fragments, refresh, storage
+from bridge import fragments, log_capture, refresh, storage
 from bridge.fragments import NEW, OLD
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ _MOVED = sql.SQL(
 
 def body(table: Table, schema: str) -> str:
     """The text between the dollar quotes: what `pg_proc.prosrc` will hold."""
+    if table.log:
+        return log_capture.body(table, schema)
     said = list(_announcements(table, schema))
     events = ("insert", "update", "delete", "truncate", "fault")
     branches = {event: sql.SQL("").join(parts[event] for parts in said) for event in events}
@@ -175,8 +177,8 @@ def body(table: Table, schema: str) -> str:
 
 
 def keeps(table: Table) -> bool:
-    """Whether its function writes to the store of changes, for itself or for its parent."""
-    return table.durable or (table.parent is not None and table.parent.durable)
+    """Whether its function writes to a store of the bridge, for itself or for its parent."""
+    return table.log or table.durable or (table.parent is not None and table.parent.durable)
 
 
 def _kept(schema: str) -> Parts:

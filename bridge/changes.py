@@ -104,7 +104,8 @@ class State(NamedTuple):
     """What one key is now, as PostgreSQL wrote it, or that it is no more.
 
     `values` are the texts of `Table.key + Table.routing`, in that order, or only the
-    key's where there is no row. `key_json` and `row` are JSON, never parsed here.
+    key's where there is no row; behind those of a log table is its position as JSON.
+    `key_json` and `row` are JSON, never parsed here.
     """
 
     key: Key
@@ -112,6 +113,15 @@ class State(NamedTuple):
     key_json: str
     row: str | None
     version: str
+
+
+class Event(NamedTuple):
+    """One entry of the log with the row it speaks of; without one, rows that cannot be named
+    or read."""
+
+    seq: int
+    table: str
+    state: State | None
 
 
 class Snapshot(NamedTuple):

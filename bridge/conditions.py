@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
     from bridge.config import Config
     from bridge.errors import Problem
-    from bridge.tables import Table
+    from bridge.tables import Column, Table
 
 _SESSION = SETTINGS | {"search_path": "pg_catalog, pg_temp"}
 # A parameter where there are none is a breach of protocol.
 _ALSO = (psycopg.NotSupportedError, psycopg.errors.ProtocolViolation)
 _TRY = sql.SQL("SELECT {} FROM {} AS t LIMIT 0")
+_ORDER = sql.SQL("SELECT FROM {} AS t ORDER BY {} LIMIT 0")
 
 
 def problems(
     connection: Connection[Any], config: Config, tables: Mapping[str, Table]
 ) -> Iterator[Problem]:
-    """What is wrong with each table's `where`, and with what `through` leads to."""
+    """What is wrong with each table's `where`, what `through` leads to, and its `position`."""
     for table in tables.values():
         at = "tables", table.name
         if table.where and (reason := _refusal(connection, table, ())):
@@ -41,6 +42,9 @@ def problems(
         elif table.parent and (reason := _refusal(connection, table, table.parent.texts("t"))):
             message = f"{reason}; its columns must fit the key of {table.parent.table!r}"
             yield config.problem(message, *at, "through")
+        if table.position and (reason := _unordered(connection, table, table.position)):
+            message = f"{table.position.name!r} has no order: {reason}; name another column"
+            yield config.problem(message, *at, "position")
 
 
 def forbidden(connection: Connection[Any], table: Table) -> bool:
@@ -64,6 +68,17 @@ def _refusal(
         return None
     except (psycopg.ProgrammingError, psycopg.DataError, *_ALSO) as error:
         return error.diag.message_primary or str(error)
+    return None
+
+
+def _unordered(connection: Connection[Any], table: Table, position: Column) -> str | None:
+    statement = _ORDER.format(table.identifier, sql.Identifier("t", position.name))
+    try:
+        connection.execute(statement)
+    except psycopg.errors.UndefinedFunction as error:
+        return error.diag.message_primary
+    except psycopg.errors.InsufficientPrivilege:
+        return None
     return None
 
 

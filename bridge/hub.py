@@ -18,6 +18,7 @@ from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription
 from bridge.membership import effects
 from bridge.routes import Request, Routes, Topic
+from bridge.streams import Streams
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Hub:
     def __init__(self, *, subscriptions: int = 200) -> None:
         self._limit = subscriptions
         self.routes = Routes()
+        self.streams = Streams(self.routes.of)
         self._topics: dict[str, Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
         self.live = False
@@ -53,7 +55,7 @@ class Hub:
 
     @property
     def topics(self) -> int:
-        return len(self._topics)
+        return len(self._topics) + self.streams.topics
 
     # Subscribers come, ask and go.
 
@@ -68,17 +70,21 @@ class Hub:
     def leave(self, mailbox: Mailbox) -> None:
         for subscription in list(mailbox.subscriptions.values()):
             self._remove(subscription)
+        self.streams.leave(mailbox)
         self.mailboxes.pop(mailbox, None)
 
     def subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         """Register now; reply and snapshot follow when the topic has been read."""
         route, values = self.routes.resolve(command.topic)
+        known = self.streams.drop(mailbox, command.topic)
         if (old := mailbox.subscriptions.get(command.topic)) is not None:
             self._remove(old)
-        elif len(mailbox.subscriptions) >= self._limit:
-            raise ProtocolError(
-                ErrorCode.TOO_MANY_SUBSCRIPTIONS, f"at most {self._limit} topics per connection"
-            )
+        elif not known and len(self.followed(mailbox)) >= self._limit:
+            said = f"at most {self._limit} topics per connection"
+            raise ProtocolError(ErrorCode.TOO_MANY_SUBSCRIPTIONS, said)
+        if route.table.log:
+            self.streams.subscribe(mailbox, route, values, command)
+            return
         topic = self._topics.get(command.topic) or Topic(command.topic, route, values)
         self._topics[topic.name] = route.followed[topic.name] = topic
         subscription = Subscription(mailbox, command)
@@ -86,7 +92,12 @@ class Hub:
         topic.subscriptions[subscription] = None
         self._want(subscription)
 
+    def followed(self, mailbox: Mailbox) -> list[str]:
+        return [*mailbox.subscriptions, *self.streams.followed(mailbox)]
+
     def unsubscribe(self, mailbox: Mailbox, topic: str) -> None:
+        if self.streams.unsubscribe(mailbox, topic):
+            return
         if (subscription := mailbox.subscriptions.get(topic)) is None:
             raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, "this connection does not follow it")
         self._remove(subscription)
@@ -96,6 +107,8 @@ class Hub:
 
     def revoke(self, mailbox: Mailbox, topic: str, error: ProtocolError) -> None:
         """End a subscription with the reason; what it has not been sent yet is not sent."""
+        if self.streams.revoke(mailbox, topic, error):
+            return
         self._refuse([mailbox.subscriptions[topic]], error)
         if self.live:
             mailbox.settle()
@@ -124,16 +137,18 @@ class Hub:
             self._remove(subscription)
         for topic in self.routes.followed():
             topic.reading = False
-        for subscription in moved:
-            self._move(subscription)
+        for old in moved:
+            self._move(old.subscriber, wire.Subscribe(old.topic, old.id, old.snapshot))
+        for mailbox, command in self.streams.renew(self.routes.route):
+            self._move(mailbox, command)
 
-    def _move(self, old: Subscription) -> None:
+    def _move(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         try:
-            self.subscribe(old.subscriber, wire.Subscribe(old.topic, old.id, old.snapshot))
+            self.subscribe(mailbox, command)
         except ProtocolError as error:
             text = f"another config is served now: {error}"
-            old.subscriber.reply(wire.error(error.code, text, old.topic, old.id))
-            old.subscriber.reply(wire.unsubscribed(old.topic))
+            mailbox.reply(wire.error(error.code, text, command.topic, command.id))
+            mailbox.reply(wire.unsubscribed(command.topic))
 
     # What must be read, and what was.
 

@@ -72,12 +72,12 @@ def _advice(config: Config, facts: catalog.Facts) -> Iterator[Finding]:
         yield Finding("database", f"PostgreSQL {facts.version}; 14 or newer is needed")
     if facts.encoding == "SQL_ASCII":
         yield Finding("database", "encoding SQL_ASCII: text that is not UTF-8 cannot be sent")
-    notifying = not all(table.durable for table in config.tables.values())
+    notifying = not all(table.durable or table.mode == "log" for table in config.tables.values())
     if facts.max_prepared_transactions > 0 and notifying:
         yield Finding(
             "database",
             "max_prepared_transactions > 0: PostgreSQL refuses PREPARE TRANSACTION after a"
-            " write to a table that is not `durable`, because the trigger notifies",
+            " write to a table that is neither `durable` nor a log, because the trigger notifies",
             grave=False,
         )
     if facts.queue_usage >= QUEUE_WARNING:

@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from bridge import wire
+from bridge.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -163,13 +164,14 @@ class Subscription:
 class Mailbox:
     """One subscriber: its subscriptions, and what it has not been sent yet."""
 
-    __slots__ = ("_ready", "_replies", "behind", "on_overflow", "sink", "subscriptions")
+    __slots__ = ("_ready", "_replies", "behind", "lane", "on_overflow", "sink", "subscriptions")
 
     def __init__(self, sink: Sink, on_overflow: Callable[[Subscription], None]) -> None:
         self.sink = sink
         self.on_overflow = on_overflow
         self.subscriptions: dict[str, Subscription] = {}
         self.behind = False
+        self.lane = Lane()
         self._ready: dict[Subscription, None] = {}
         self._replies: deque[Message] = deque()
 
@@ -194,7 +196,7 @@ class Mailbox:
 
     def flush(self) -> None:
         """Write what is owed for as long as the sink takes it."""
-        while (self._ready or self._replies) and self.sink.writable:
+        while (self.lane or self._ready or self._replies) and self.sink.writable:
             if taken := self._take():
                 self.sink.write(taken)
 
@@ -205,15 +207,16 @@ class Mailbox:
             self.reply(wire.status("stale"))
 
     def settle(self) -> None:
-        """After a loss: say `live` once no snapshot is owed any more."""
-        if self.behind and all(s.level for s in self.subscriptions.values()):
+        """After a loss: say `live` once no snapshot is owed any more, nor an event."""
+        level = all(subscription.level for subscription in self.subscriptions.values())
+        if self.behind and level and not self.lane.behind:
             self.behind = False
             self.reply(wire.status("live"))
 
     def _take(self) -> list[Message]:
         """Up to CHUNK characters: rows first, then replies, so that no `live` overtakes a row."""
-        taken: list[Message] = []
-        room = CHUNK
+        taken = self.lane.take(CHUNK)
+        room = CHUNK - sum(len(message.text) for message in taken)
         while self._ready and room > 0:
             subscription = next(iter(self._ready))
             taken += subscription.farewells

@@ -33,6 +33,20 @@ class Metrics:
         self.repairs = self._counter(
             "reconcile_repairs", "Changes that no notification told of, found by reconcile"
         )
+        self.events = self._counter("events", "Rows of log tables that were settled and followed")
+        self.missed = self._counter("missed", "Entries of logs whose rows cannot be named or read")
+        self.log_positions = self._gauge(
+            "log_lag_positions", "Numbers of the log from the last settled to the last seen"
+        )
+        self.log_seconds = self._gauge(
+            "log_lag_seconds", "Age of the oldest entry of the log that is not settled"
+        )
+        self.log_held = Gauge(
+            "rowcast_log_held",
+            "1 for the transaction that has held the log for long",
+            ["pid", "application", "gid"],
+            registry=self.registry,
+        )
         self.drift = self._gauge("drift", "Differences between the triggers and the config")
         self.queue_usage = self._gauge(
             "notify_queue_usage_ratio", "Share of the cluster's NOTIFY queue in use, 0 to 1"

@@ -32,6 +32,8 @@ from bridge.health import Health
 from bridge.hub import Hub
 from bridge.listener import Listener, Notifier
 from bridge.loader import Loader
+from bridge.logbook import Logbook
+from bridge.logs import Logs
 from bridge.metrics import Metrics
 from bridge.reload import Reload, resolved
 from bridge.watch import Watch
@@ -70,6 +72,7 @@ class Bridge:
         self._stopping = asyncio.Event()
         self._reload = Reload()
         self._durable: Durable | None = None
+        self._logs: Logs | None = None
         self._counted = 0, 0
         self._observe()
 
@@ -135,6 +138,9 @@ class Bridge:
                 self._table_gap,
                 self._durable,
             )
+            local = pool.local_settings(self.config)
+            book = Logbook(connections, loader, self.config.schema, local)
+            self._logs = Logs(tables, self.hub.streams, book, self.health, self.metrics)
             self.health.clear("database")
             watch = Watch(self.config, tables, connections, self.health, self.metrics)
             async with asyncio.TaskGroup() as tasks:
@@ -146,6 +152,8 @@ class Bridge:
                     tasks.create_task(delivery.read_topics(), name=f"read topics {n}")
                 if self._durable:
                     tasks.create_task(delivery.follow(self._durable), name="follow")
+                for work in self._logs.work():
+                    tasks.create_task(work(), name="logs")
                 tasks.create_task(self._tend(delivery), name="tend")
                 tasks.create_task(self._reconcile(), name="reconcile")
 
@@ -201,12 +209,16 @@ class Bridge:
             case Lost(reason):
                 self.health.fail("listener", reason)
                 self.hub.stale()
+                if self._logs:
+                    self._logs.stale()
             case Gap(None):
                 self._resume()
             case Gap(str() as table):
                 self._table_gap(table)
             case Ring("changes") if self._durable:
                 self._durable.feed.ring()
+            case Ring("log") if self._logs:
+                self._logs.ring()
             case list():
                 self._take_in(item)
 
@@ -239,6 +251,8 @@ class Bridge:
             flow.clear()
         if self._durable:
             self._durable.feed.forget()
+        if self._logs:
+            self._logs.resume()
         self.health.clear("listener")
         self.hub.resume()
 

@@ -41,9 +41,6 @@ def resolve(
         at = ("tables", entry.name, "table")
         if complaint := _unwatchable(entry.table, relation, known):
             problems.append(config.problem(complaint, *at))
-        elif entry.mode == "log":
-            at = ("tables", entry.name, "mode")
-            problems.append(config.problem("log is not supported by this version", *at))
         elif relation and relation.foreign_children and entry.trigger == "statement":
             problems.append(config.problem(f"{relation.shown} {_MIXED}", *at))
         elif relation:
@@ -143,6 +140,7 @@ class _Join:
             operations=frozenset(self.entry.operations),
             changed=self._changed(),
             trigger=self.entry.trigger,
+            position=self._position(key),
             durable=self._durable(self.entry),
             sent=sent if self.entry.exclude else None,
         )
@@ -189,6 +187,9 @@ class _Join:
         return columns
 
     def _primary_key(self) -> tuple[Column, ...]:
+        if not self.relation.primary_key and self._identifies(self._ordering()):
+            # Where nothing else tells the rows of a log apart, their positions do.
+            return tuple(filter(None, map(self.relation.column, self._ordering())))
         if not self.relation.primary_key and self.keyed:
             remedy = "add one, or name unique, not-null columns in `key`"
             self._complain(
@@ -197,6 +198,26 @@ class _Join:
             )
         names = self.relation.primary_key or ()
         return tuple(filter(None, map(self.relation.column, names)))
+
+    def _ordering(self) -> tuple[str, ...]:
+        return () if self.entry.position is None else (self.entry.position,)
+
+    def _position(self, key: Sequence[Column]) -> Column | None:
+        """What orders the rows of a log table; None for any other."""
+        if self.entry.mode != "log":
+            return None
+        if self.entry.position is None:
+            if len(key) > 1:
+                names = ", ".join(column.name for column in key)
+                self._complain(f"the key is ({names}); say in `position` which column orders rows")
+            return key[0] if key else None
+        column = self._find(self.entry.position, "position", stored=True)
+        if column is not None and not column.not_null:
+            message = (
+                f"{column.name!r} may be NULL, which has no place in an order; make it NOT NULL"
+            )
+            self._complain(message, "position")
+        return column
 
     def _identifies(self, names: Sequence[str]) -> bool:
         return any(set(names) == set(unique) for unique in self.relation.unique)

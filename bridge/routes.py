@@ -175,7 +175,7 @@ class Routes:
                 route = kept if kept and kept.table == table else Route(table, template)
                 self._by_table[table.name].append(route)
         self._order()
-        return [topic for topic in followed if self._route(topic.name) is not topic.route]
+        return [topic for topic in followed if self.route(topic.name) is not topic.route]
 
     def _order(self) -> None:
         routes = [route for routes in self._by_table.values() for route in routes]
@@ -183,7 +183,7 @@ class Routes:
         self._routes = sorted(routes, key=lambda route: rank[id(route.template)])
         self._turns = deque(self._routes)
 
-    def _route(self, name: str) -> Route | None:
+    def route(self, name: str) -> Route | None:
         found = (route for route in self._routes if route.template.match(name) is not None)
         return next(found, None)
 

@@ -149,7 +149,10 @@ def _comma(parts: Iterable[sql.Composable]) -> sql.Composed:
 
 
 def _texts(table: Table) -> sql.Composed:
-    return _comma(column.text("t") for column in table.key + table.routing)
+    texts = [column.text("t") for column in table.key + table.routing]
+    if table.position is not None:
+        texts.append(sql.SQL("to_jsonb({})::text").format(sql.Identifier("t", table.position.name)))
+    return _comma(texts)
 
 
 def _raw(columns: Sequence[Column]) -> sql.Composed:

@@ -153,6 +153,9 @@ def _capture(table: Table, schema: str) -> Capture:
 
 
 def _events(table: Table) -> Iterator[str]:
+    if table.log:
+        yield "insert"
+        return
     yield from (event for event in _STATEMENT if event in table.operations)
     if "delete" in table.operations:
         yield "truncate"

@@ -20,7 +20,7 @@ from bridge.message import encode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.changes import Effect
+    from bridge.changes import Effect, State
 
 PROTOCOL = 1
 
@@ -66,7 +66,7 @@ def subscribed(
     resumed: bool = False,
     cursor: str | None = "",
 ) -> Message:
-    """`cursor` is for who resumes and has missed nothing; an empty one takes back the others."""
+    """`cursor` is for whom no snapshot brings one; an empty one takes back the others."""
     where = {"cursor": cursor} if cursor else {}
     fields = {"type": "subscribed", "topic": topic, **_id(id), "resumed": resumed, **where}
     return Message(encode(fields), topic, cursor)
@@ -121,6 +121,14 @@ def change(
     head = f'{{"type":"change","topic":{encode(topic)},"table":{encode(table)}'
     tail = f'"key":{key},"row":{row or "null"},"version":"{version}"'
     return ChangeMessage((head, tail), effect, version, topic, cursor)
+
+
+def event(topic: str, table: str, state: State, cursor: str | None) -> Message:
+    """A row of a log table, whose state says its position behind its other values."""
+    about = f'{{"type":"event","topic":{encode(topic)},"table":{encode(table)}'
+    row = f'"key":{state.key_json},"row":{state.row},"position":{state.values[-1]}'
+    end = "" if cursor is None else f',"cursor":{encode(cursor)}'
+    return Message(f"{about},{row}{end}}}", topic, cursor)
 
 
 PAGE = 64 * 1024

@@ -14,6 +14,7 @@ from bridge.client.replica import Changed as Changed
 from bridge.client.replica import Replica as Replica
 from bridge.client.wire import Change as Change
 from bridge.client.wire import Entry as Entry
+from bridge.client.wire import Event as Event
 from bridge.client.wire import Lost as Lost
 from bridge.client.wire import Message as Message
 from bridge.client.wire import Refused as Refused

@@ -19,11 +19,15 @@ Document: TypeAlias = dict[str, Any]
 """A key or a row, by column."""
 
 Since: TypeAlias = "str | Mapping[str, Any] | None"
-"""Where to resume: one cursor for all topics, or one by topic."""
+"""Where to resume: one cursor for all topics, or one by topic. Of log topics also "start", and
+by topic `{"position": …}`."""
 
 
 class Subscribed(NamedTuple):
-    """Changes of the topic are being captured. `resumed`: no snapshot comes first."""
+    """Changes of the topic are being captured. `resumed`: no snapshot comes first.
+
+    Of a log topic, one that is not says that events are missing between those before and after.
+    """
 
     topic: str
     resumed: bool
@@ -57,6 +61,17 @@ class Change(NamedTuple):
     cursor: str | None = None
 
 
+class Event(NamedTuple):
+    """A row of a log table, once. `position` is what orders the rows."""
+
+    topic: str
+    table: str
+    key: Document
+    row: Document
+    position: Any
+    cursor: str | None = None
+
+
 class Status(NamedTuple):
     """`stale`: what you hold may be old. `live`: it is not."""
 
@@ -78,7 +93,7 @@ class Lost(NamedTuple):
     delay: float
 
 
-Message: TypeAlias = Subscribed | Snapshot | Change | Status | Refused | Lost
+Message: TypeAlias = Subscribed | Snapshot | Change | Event | Status | Refused | Lost
 
 
 def decode(text: str) -> dict[str, Any]:
@@ -118,10 +133,16 @@ def _change(fields: Mapping[str, Any]) -> Change:
     )
 
 
+def _event(fields: Mapping[str, Any]) -> Event:
+    about = fields["key"], fields["row"], fields["position"], fields.get("cursor")
+    return Event(fields["topic"], fields["table"], *about)
+
+
 _TYPES: dict[str, Callable[[Mapping[str, Any]], Message]] = {
     "subscribed": lambda fields: Subscribed(fields["topic"], fields["resumed"]),
     "snapshot": _snapshot,
     "change": _change,
+    "event": _event,
     "status": lambda fields: Status(fields["state"]),
     "error": lambda fields: Refused(fields["code"], fields["message"], fields.get("topic")),
 }
@@ -148,10 +169,11 @@ class Following:
         topic, kind = fields.get("topic"), fields["type"]
         if topic not in self.cursors:
             return
-        if (kind == "snapshot" and not fields["last"]) or fields.get("resumed") is False:
-            self.cursors[topic] = None
-        elif fields.get("cursor") is not None:
+        half = kind == "snapshot" and not fields["last"]
+        if fields.get("cursor") and not half:
             self.cursors[topic] = fields["cursor"]
+        elif half or fields.get("resumed") is False:
+            self.cursors[topic] = None
 
 
 def _since(cursor: Any) -> dict[str, Any]:

@@ -21,7 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--url", default=URL, help="the bridge's address (default: %(default)s)")
     parser.add_argument(
-        "--since", metavar="CURSOR", help="resume after a message that had this cursor"
+        "--since",
+        metavar="CURSOR",
+        help="resume after a message that had this cursor; of a log also start",
     )
     parser.add_argument(
         "--token",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from bridge.config import TableConfig, auth_checks, dotted, links, quantities, values
+from bridge.config import TableConfig, auth_checks, dotted, links, logs, quantities, values
 from bridge.topics import encode
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def findings(source: Source) -> Iterator[Finding]:
             yield from _implied_table(name, path)
     yield from links.findings(dict(_tables(source.data)))
     yield from auth_checks.findings(source.data)
+    yield from logs.findings(dict(_tables(source.data)))
     yield from _repeats(source.data, ())
     yield from _shapes(source)
 

@@ -105,6 +105,12 @@ class State(NamedTuple):
         return response
 
 
+def _refuse_log(hub: Hub, topic: str) -> None:
+    route, _ = hub.routes.resolve(topic)
+    if route.table.log:
+        raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, "a log has events and no state; follow it")
+
+
 async def answer(
     connection: Connection, hub: Hub, topic: str, if_none_match: str | None, greeting: Message
 ) -> Response:
@@ -113,6 +119,7 @@ async def answer(
     sink = Collector()
     mailbox = hub.join(sink, greeting)
     try:
+        _refuse_log(hub, topic)
         hub.subscribe(mailbox, wire.Subscribe(topic))
         ends: list[asyncio.Future[Any]] = [sink.found, connection.connection_lost_waiter]
         await asyncio.wait(ends, timeout=READING, return_when=asyncio.FIRST_COMPLETED)

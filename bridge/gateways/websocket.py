@@ -101,7 +101,7 @@ class Session:
             raise TokenError("the token is another user's; open a connection for it")
         self._stay.begin(grant)
         self._mailbox.reply(wire.authenticated(grant.expires))
-        for topic in list(self._mailbox.subscriptions):
+        for topic in self._hub.followed(self._mailbox):
             try:
                 self._access.check(grant, topic)
             except ProtocolError as error:

@@ -125,6 +125,9 @@ def test_what_was_not_resumed_begins_anew() -> None:
     assert asked(following) == ["c1"]
     following.take({"type": "subscribed", "topic": "a", "resumed": False})
     assert asked(following) == [None]
+    # A log has no snapshot that would bring the new cursor.
+    following.take({"type": "subscribed", "topic": "a", "resumed": False, "cursor": "c2"})
+    assert asked(following) == ["c2"]
 
 
 def test_since_is_for_all_or_by_topic() -> None:

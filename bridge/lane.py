@@ -1,0 +1,67 @@
+"""What one subscriber is still owed of log topics: everything, in order, once.
+
+Nothing is conflated here, so the bound is kept by who puts things in: past `FULL` the
+topics of this subscriber are no longer put in as they come, but read from the log again,
+page by page, each when the one before has been taken. What is in here goes out first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.message import Message
+
+MESSAGES = 1_000
+"""Unsent messages of one subscriber, and …"""
+
+CHARACTERS = 1024 * 1024
+"""… their characters, past which it has fallen behind."""
+
+
+class Lane:
+    """One subscriber's; `on_empty` is called when all has been handed over, and must not wait."""
+
+    __slots__ = ("_characters", "_messages", "behind", "on_empty")
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._characters = 0
+        self.on_empty: Callable[[], None] = lambda: None
+        self.behind = False
+        """Whether events may be missing that `live` would claim were sent."""
+
+    def __bool__(self) -> bool:
+        return bool(self._messages)
+
+    @property
+    def characters(self) -> int:
+        return self._characters
+
+    @property
+    def full(self) -> bool:
+        return len(self._messages) > MESSAGES or self._characters > CHARACTERS
+
+    def put(self, message: Message) -> None:
+        self._messages.append(message)
+        self._characters += len(message.text)
+
+    def drop(self, topic: str) -> None:
+        """What is unsent about a topic, which nobody follows any more."""
+        kept = [message for message in self._messages if message.topic != topic]
+        self._messages = deque(kept)
+        self._characters = sum(len(message.text) for message in kept)
+
+    def take(self, room: int) -> list[Message]:
+        """The next messages, as long as there are characters of room left."""
+        taken: list[Message] = []
+        while self._messages and room > 0:
+            taken.append(self._messages.popleft())
+            room -= len(taken[-1].text)
+            self._characters -= len(taken[-1].text)
+        if taken and not self._messages:
+            self.on_empty()
+        return taken

@@ -1,0 +1,117 @@
+"""One subscription of a log topic, and who hears of an event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge import cursor, wire
+from bridge.cursor import Place
+from bridge.lane import MESSAGES
+from bridge.pace import Pace
+from bridge.wire import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from bridge.changes import Event
+    from bridge.mailbox import Mailbox
+    from bridge.message import Message
+    from bridge.routes import Route
+
+
+class Stream:
+    """`place` is how far it has come; while it is live, it is further than that.
+
+    `kept`: what was published during the read that goes on; None if that was too much, or
+    none goes on. `turn` tells a read that is out of date, `failures` how often one failed.
+    """
+
+    __slots__ = (
+        *("failures", "id", "kept", "live", "mailbox", "opened", "pace", "place"),
+        *("reading", "route", "since", "topic", "turn", "values"),
+    )
+
+    def __init__(
+        self, mailbox: Mailbox, route: Route, values: tuple[str, ...], command: wire.Subscribe
+    ) -> None:
+        self.mailbox = mailbox
+        self.route = route
+        self.values = values
+        self.topic = command.topic
+        self.id = command.id
+        self.since = command.since
+        self.place = Place(0)
+        self.opened = self.live = self.reading = False
+        self.kept: list[Message] | None = None
+        self.pace = Pace()
+        self.failures = 0
+        self.turn = 0
+
+    def going_on(self, identity: str, settled: int | None) -> wire.Subscribe:
+        """The command that goes on from where it is, if up to `settled` was published."""
+        since = self.since
+        if self.opened:
+            live = self.live and settled is not None and settled > self.place.seq
+            place = Place(settled or 0) if live else self.place
+            since = cursor.of_place(identity, self.topic, place)
+        return wire.Subscribe(self.topic, self.id, since=since)
+
+    def take(self, message: Message) -> bool:
+        """An event that was published; False if it was one too many to keep."""
+        if self.live:
+            self.mailbox.lane.put(message)
+            return True
+        assert self.kept is not None
+        self.kept.append(message)
+        return len(self.kept) <= MESSAGES
+
+
+class Audience:
+    """The streams that hear what is published, by topic: live ones, and those being read for."""
+
+    def __init__(self, routes_of: Callable[[str], Sequence[Route]]) -> None:
+        self._routes_of = routes_of
+        self._by_topic: dict[str, dict[Stream, None]] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter([stream for streams in self._by_topic.values() for stream in streams])
+
+    def add(self, stream: Stream) -> None:
+        self._by_topic.setdefault(stream.topic, {})[stream] = None
+
+    def discard(self, stream: Stream) -> None:
+        hearing = self._by_topic.get(stream.topic, {})
+        hearing.pop(stream, None)
+        if not hearing:
+            self._by_topic.pop(stream.topic, None)
+
+    def of(self, table: str) -> list[Stream]:
+        return [stream for stream in self if stream.route.table.name == table]
+
+    def told(self, event: Event) -> Iterator[tuple[str, list[Stream]]]:
+        """Each topic that an event belongs to, with those who have not come as far."""
+        for topic in dict.fromkeys(self._topics(event)):
+            hearing = [s for s in self._by_topic.get(topic, ()) if event.seq > s.place.seq]
+            if hearing:
+                yield topic, hearing
+
+    def _topics(self, event: Event) -> Iterable[str]:
+        if event.state is None:  # it may be anybody's
+            return [stream.topic for stream in self.of(event.table)]
+        topics = (topic_of(route, event) for route in self._routes_of(event.table))
+        return [topic for topic in topics if topic is not None]
+
+
+def topic_of(route: Route, event: Event) -> str | None:
+    """The topic of this kind that an event's row belongs to."""
+    assert event.state is not None
+    known = dict(zip(route.table.fields, event.state.values, strict=False))
+    return route.template.topic(known)
+
+
+def message(identity: str, topic: str, event: Event, place: Place) -> Message:
+    """An event of a topic; `place` is how far who has got it has come."""
+    if event.state is None:
+        said = f"rows of {event.table} were written that cannot be named or read"
+        return wire.error(ErrorCode.UNAVAILABLE, said, topic)
+    return wire.event(topic, event.table, event.state, cursor.of_place(identity, topic, place))
