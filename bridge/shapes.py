@@ -76,7 +76,8 @@ def _shape(connection: Connection[Any], table: Table) -> Shape:
         for name, oid, not_null, dimensions in connection.execute(_COLUMNS, about)
         if name in table.columns
     )
-    return Shape(table.name, tuple(template.text for template in table.templates), fields)
+    templates = tuple(template.text for template in table.templates)
+    return Shape(table.name, templates, fields, table.log)
 
 
 def _relation(connection: Connection[Any], table: Table) -> int:

@@ -43,11 +43,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the rows of one table's topics look like; `name` is its public one."""
+    """What the rows of one table's topics look like; `name` is its public one.
+
+    The topics of a `log` are read as events, and have no state.
+    """
 
     name: str
     templates: tuple[str, ...]
     fields: tuple[Field, ...]
+    log: bool = False
 
 
 ALIASES = {
@@ -128,13 +132,22 @@ def _type(found: Type, dimensions: int = 1) -> str:
     return "Json" if found.castable else "string"
 
 
-def _schema(shapes: Iterable[Shape], names: dict[str, str]) -> str:
+def _schema(shapes: Sequence[Shape], names: dict[str, str]) -> str:
+    parts = {
+        "topics": [shape for shape in shapes if not shape.log],
+        "logs": [shape for shape in shapes if shape.log],
+    }
+    body = "".join(_part(part, found, names) for part, found in parts.items() if found)
+    return f"\nexport interface Schema {{\n{body}}}\n"
+
+
+def _part(part: str, shapes: Iterable[Shape], names: dict[str, str]) -> str:
     topics = "".join(
         f"    {_quoted(template)}: {names[shape.name]};\n"
         for shape in shapes
         for template in shape.templates
     )
-    return f"\nexport interface Schema {{\n  topics: {{\n{topics}  }};\n}}\n"
+    return f"  {part}: {{\n{topics}  }};\n"
 
 
 def _names(tables: Sequence[str]) -> dict[str, str]:

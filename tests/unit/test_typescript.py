@@ -23,6 +23,15 @@ def test_a_schema_names_each_topic_and_its_row() -> None:
     )
 
 
+def test_topics_of_logs_stand_apart() -> None:
+    state = shape("orders", Field("id", INT, nullable=False), topics=("orders",))
+    log = Shape("payments", ("payments", "payments/{account}"), state.fields, log=True)
+    assert declarations([state, log]).endswith(
+        'export interface Schema {\n  topics: {\n    "orders": Orders;\n  };\n'
+        '  logs: {\n    "payments": Payments;\n    "payments/{account}": Payments;\n  };\n}\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("tables", "names"),
     [

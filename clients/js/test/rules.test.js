@@ -193,6 +193,40 @@ test("a connection that never opens is given up", async (t) => {
   assert.equal(WebSocket.lines.length, 2);
 });
 
+test("it does not wait when the network is back, or somebody looks at the page", async (t) => {
+  const page = new EventTarget();
+  const window = new EventTarget();
+  for (const name of ["addEventListener", "removeEventListener"])
+    globalThis[name] = window[name].bind(window);
+  globalThis.document = page;
+  t.after(() => {
+    for (const name of ["addEventListener", "removeEventListener", "document"])
+      delete globalThis[name];
+  });
+  const {live} = await opened(t);
+  await says(subscribed("items"), snapshot("items", "5", []));
+  window.dispatchEvent(new Event("offline"));
+  assert.deepEqual(last(WebSocket.line.sent), {type: "ping"});
+  await clock.pass(10_000);
+  assert.equal(live.status, "stale");
+  window.dispatchEvent(new Event("online"));
+  await clock.pass();
+  assert.equal(WebSocket.lines.length, 2);
+  WebSocket.line.ends(1006);
+  page.hidden = true;
+  page.dispatchEvent(new Event("visibilitychange"));
+  await clock.pass();
+  assert.equal(WebSocket.lines.length, 2);
+  page.hidden = false;
+  page.dispatchEvent(new Event("visibilitychange"));
+  await clock.pass();
+  assert.equal(WebSocket.lines.length, 3);
+  live.close();
+  page.dispatchEvent(new Event("visibilitychange"));
+  await clock.pass();
+  assert.equal(WebSocket.lines.length, 3);
+});
+
 test("what a line says that was given up is not heard", async (t) => {
   const {seen} = await opened(t);
   const [old] = WebSocket.lines;
@@ -305,6 +339,7 @@ test("a subscriber who comes back at once costs the bridge nothing", async (t) =
   const again = live.rows("items").subscribe(() => {});
   await clock.pass(5_000);
   assert.deepEqual(WebSocket.line.sent, [{type: "subscribe", topic: "items"}]);
+  assert.equal(live.status, "live");
   again();
   again();
   await clock.pass(1_000);

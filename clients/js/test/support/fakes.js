@@ -9,6 +9,8 @@ export class Clock {
     const {setTimeout, clearTimeout} = globalThis;
     const {now} = Date;
     globalThis.setTimeout = (act, delay = 0, ...given) => {
+      // A longer one is taken for none, by browsers as by Node.
+      if (delay > 2 ** 31 - 1) delay = 1;
       this.timers.set(++this.#ids, {at: this.now + delay, act: () => act(...given)});
       return this.#ids;
     };
@@ -71,9 +73,11 @@ export function fakeWebSocket() {
       this.sent.push(JSON.parse(text));
     }
 
+    // Node's tells at once of the end of one that was never opened.
     close() {
-      this.readyState = 3;
-      this.closed = true;
+      const {readyState} = this;
+      Object.assign(this, {readyState: 3, closed: true});
+      if (readyState === 0) this.onerror();
     }
   };
 }
