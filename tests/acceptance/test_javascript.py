@@ -15,7 +15,15 @@ import pytest
 
 from bridge import __version__
 from tests.support.commands import Rowcast
-from tests.support.javascript import CLIENT, NODE, node, package, steered, with_websocket
+from tests.support.javascript import (
+    CLIENT,
+    NODE,
+    install,
+    node,
+    package,
+    steered,
+    with_websocket,
+)
 from tests.support.tokens import SECRET
 
 if TYPE_CHECKING:
@@ -114,10 +122,7 @@ async def test_it_feeds_the_cache_of_tanstack_query(
 ) -> None:
     admin.execute(TABLE)
     admin.execute("INSERT INTO items SELECT g, 'a', 0 FROM generate_series(1, 3) AS g")
-    installed = tmp_path / "node_modules"
-    (installed / "@tanstack").mkdir(parents=True)
-    (installed / "@tanstack" / "query-core").symlink_to(str(QUERY))
-    (installed / "rowcast").symlink_to(CLIENT)
+    install(tmp_path, "@tanstack/query-core")
     program = shutil.copy(CLIENT / "test" / "query.mjs", tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     rowcast = Rowcast(tmp_path, database)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import browser
-from tests.support.javascript import CLIENT, NODE, node, package, react
+from tests.support.javascript import NODE, install, node, package, react
 from tests.support.pages import setting
 
 if TYPE_CHECKING:
@@ -153,12 +153,7 @@ console.log(renderToString(h(LiveProvider, {live}, h(App))));
 
 
 async def test_a_server_draws_what_is_there_before_anything_came(tmp_path: Path) -> None:
-    installed = tmp_path / "node_modules"
-    installed.mkdir()
-    for name in ("react", "react-dom", "scheduler", "loose-envify", "js-tokens"):
-        if (place := package(name)) is not None:
-            (installed / name).symlink_to(place)
-    (installed / "rowcast").symlink_to(CLIENT)
+    install(tmp_path, "react", "react-dom", "scheduler", "loose-envify", "js-tokens")
     (tmp_path / "main.mjs").write_text(SERVER)
     drawn = await node(
         "--preserve-symlinks", "--preserve-symlinks-main", str(tmp_path / "main.mjs")

@@ -123,16 +123,22 @@ async def steered(rowcast: Rowcast, database: str) -> AsyncIterator[tuple[Steere
         await bridge.kill()
 
 
+def install(directory: Path, *packages: str) -> None:
+    """A project with the client, as it would be packed, and those of the packages there are."""
+    modules = directory / "node_modules"
+    shutil.copytree(
+        CLIENT, modules / "rowcast", ignore=shutil.ignore_patterns("node_modules", "test")
+    )
+    for name in packages:
+        if (place := package(name)) is not None:
+            (modules / name).parent.mkdir(exist_ok=True)
+            (modules / name).symlink_to(place)
+    (directory / "package.json").write_text('{"type": "module"}')
+
+
 async def compiled(directory: Path, source: str) -> str:
     """What `tsc --strict` has against a file, in a project that has the client installed."""
-    installed = directory / "node_modules"
-    installed.mkdir(exist_ok=True)
-    for name, place in {"rowcast": CLIENT, "@types/react": package("@types/react")}.items():
-        link = installed / name
-        link.parent.mkdir(exist_ok=True)
-        if place is not None and not link.exists():
-            link.symlink_to(place)
-    (directory / "package.json").write_text('{"type": "module"}')
+    install(directory, "@types/react", "csstype")
     (directory / "main.ts").write_text(source)
     typescript = package("typescript")
     assert typescript is not None
