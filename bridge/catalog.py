@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from bridge import conditions, inventory, records
+from bridge import conditions, event_store, inventory, records
 from bridge.errors import CatalogError
 from bridge.resolve import resolve
 from bridge.tables import Column, ForeignKey, Relation
@@ -239,7 +239,8 @@ def asked(connection: Connection[Any], config: Config) -> dict[str, Table]:
     """The same as a migration would leave them. Raises `CatalogError`."""
     entries = config.tables.values()
     documents = [entry.document for entry in entries if entry.document]
-    found = read(connection, [*(entry.table for entry in entries), *documents])
+    wanted = [*(entry.table for entry in entries), *documents]
+    found = event_store.promised(config, read(connection, wanted))
     names = [(schema, name) for schema, name, _, _ in connection.execute(_NAMES).fetchall()]
     tables = resolve(config, found, names)
     if problems := list(conditions.problems(connection, config, tables)):

@@ -207,6 +207,8 @@ def _capture(
 ) -> Iterator[Finding]:
     for drift in migrate.drift(connection, config, tables):
         yield Finding(drift.table or config.schema, f"{drift.message}; run `rowcast migrate`")
+    for said in migrate.left(config):
+        yield Finding(config.schema, said, grave=False)
     for name, asked in catalog.asked(connection, config).items():
         yield from _unsent(asked, tables[name])
 

@@ -38,11 +38,24 @@ class InstalledFunction:
 
 
 @dataclass(frozen=True, slots=True)
+class InstalledEvents:
+    """What there is of the store of published events. `published`: it may hold some."""
+
+    tables: frozenset[str] = frozenset()
+    functions: tuple[InstalledFunction, ...] = ()
+    published: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.functions)
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
     """What the database has of the bridge: its schema, its `epoch`, its stores, and capture."""
 
     schema: bool = False
     epoch: bool = False
     stores: frozenset[str] = frozenset()
+    events: InstalledEvents = InstalledEvents()
     triggers: tuple[InstalledTrigger, ...] = ()
     functions: tuple[InstalledFunction, ...] = ()

@@ -1,13 +1,18 @@
-"""What of the bridge is in the database: its schema, triggers and functions. Reads only."""
+"""What of the bridge is in the database: its schema, stores, triggers and functions. Reads only."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from psycopg import sql
+
+from bridge import event_store
 from bridge.changes import STORES
-from bridge.installed import Installed, InstalledFunction, InstalledTrigger
+from bridge.installed import Installed, InstalledEvents, InstalledFunction, InstalledTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from psycopg import Connection
 
 _OBJECTS = """
@@ -15,7 +20,7 @@ SELECT pg_catalog.count(*) > 0,
        coalesce(pg_catalog.array_agg(c.relname::text) FILTER (WHERE c.oid IS NOT NULL), '{}')
 FROM pg_catalog.pg_namespace AS s
 LEFT JOIN pg_catalog.pg_class AS c
-    ON c.relnamespace = s.oid AND c.relname IN ('epoch', 'changes', 'log')
+    ON c.relnamespace = s.oid AND c.relname IN ('epoch', 'changes', 'log', 'events', 'channels')
 WHERE s.nspname = %s
 """
 
@@ -51,11 +56,23 @@ ORDER BY cs.nspname, c.relname, t.tgname
 _FUNCTIONS = """
 SELECT p.proname, coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), ''), p.prosrc,
        coalesce(p.proconfig, '{}'), p.prosecdef, pg_catalog.pg_get_functiondef(p.oid),
-       pg_catalog.format('COMMENT ON FUNCTION %%I.%%I() IS %%L', s.nspname, p.proname,
+       pg_catalog.format('COMMENT ON FUNCTION %%I.%%I(%%s) IS %%L', s.nspname, p.proname,
+           pg_catalog.pg_get_function_identity_arguments(p.oid),
            pg_catalog.obj_description(p.oid, 'pg_proc'))
 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
-WHERE s.nspname = %s AND p.proname LIKE 'capture\\_%%' AND p.pronargs = 0
+WHERE s.nspname = %s AND (p.proname LIKE 'capture\\_%%' AND p.pronargs = 0
+                          OR (p.proname, pg_catalog.oidvectortypes(p.proargtypes)) IN (
+                              ('append', 'text, jsonb, bigint'),
+                              ('publish', 'text, jsonb, jsonb, text, bigint')))
 ORDER BY p.proname
+"""
+
+
+_READABLE = """
+SELECT pg_catalog.bool_and(pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                           AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+WHERE s.nspname = %s AND c.relname = 'events'
 """
 
 
@@ -66,14 +83,37 @@ def installed(connection: Connection[Any], schema: str) -> Installed:
         # Definitions name everything in full where nothing is on the search path.
         connection.execute("SET LOCAL search_path = ''")
         triggers = connection.execute(_TRIGGERS, (schema,)).fetchall()
-        functions = connection.execute(_FUNCTIONS, (schema,)).fetchall()
+        rows = connection.execute(_FUNCTIONS, (schema,)).fetchall()
+    functions = tuple(_function(*row) for row in rows)
     return Installed(
         own,
         "epoch" in found,
         frozenset(STORES) & frozenset(found),
+        _events(connection, schema, frozenset(found), functions),
         triggers=tuple(_trigger(*row) for row in triggers),
-        functions=tuple(_function(*row) for row in functions),
+        functions=tuple(one for one in functions if one.name not in event_store.FUNCTIONS),
     )
+
+
+def _events(
+    connection: Connection[Any],
+    schema: str,
+    found: frozenset[str],
+    functions: Iterable[InstalledFunction],
+) -> InstalledEvents:
+    return InstalledEvents(
+        event_store.TABLES & found,
+        tuple(one for one in functions if one.name in event_store.FUNCTIONS),
+        "events" in found and _published(connection, schema),
+    )
+
+
+def _published(connection: Connection[Any], schema: str) -> bool:
+    """Whether there is an event; who may not look has to take it that there is one."""
+    if connection.execute(_READABLE, (schema,)).fetchone() != (True,):
+        return True
+    held = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(schema, "events"))
+    return connection.execute(held).fetchone() == (True,)
 
 
 def _trigger(*row: Any) -> InstalledTrigger:

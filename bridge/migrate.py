@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import psycopg
 
-from bridge import catalog, history, inventory, schema, triggers
+from bridge import catalog, event_store, history, inventory, schema, triggers
 from bridge.backoff import Backoff
 from bridge.errors import DatabaseError
 from bridge.triggers import Plan, Step
@@ -138,6 +138,8 @@ def install(config: Config, progress: Progress, *, reviewed: bool = False) -> No
             progress(f"{step.table}: {step.finding}: {step.summary}")
         if not reviewed:
             _run(connection, steps, progress)
+        for line in _left(config, connection):
+            progress(line)
         if not steps:
             progress(f"nothing to do: {len(config.tables)} tables are captured")
 
@@ -146,6 +148,8 @@ def uninstall(config: Config, progress: Progress) -> None:
     """Takes triggers and functions out, then the schema if nothing is left in it."""
     with _connect(config) as connection:
         _run(connection, _removal(config, connection), progress)
+        for line in _left(config, connection, removed=True):
+            progress(line)
         connection.execute(schema.drop(config.schema).encode())
         if inventory.installed(connection, config.schema).schema:
             progress(f"{config.schema}: the schema stays, for it is not the bridge's alone")
@@ -206,6 +210,18 @@ def _removal(config: Config, connection: Connection[Any]) -> Plan:
 def _capture(config: Config, connection: Connection[Any]) -> Plan:
     captures = triggers.desired(catalog.asked(connection, config).values(), config.schema)
     return triggers.plan(captures, inventory.installed(connection, config.schema), config.schema)
+
+
+def left(config: Config) -> list[str]:
+    """What `apply` would leave in place and unused."""
+    with _connect(config) as connection:
+        return _left(config, connection)
+
+
+def _left(config: Config, connection: Connection[Any], *, removed: bool = False) -> list[str]:
+    installed = inventory.installed(connection, config.schema)
+    said = event_store.left(config.schema, installed)
+    return [said] if said and (removed or not config.events) else []
 
 
 def _unreviewed(step: Step) -> Step:

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bridge.tables import Table
 
@@ -32,6 +32,12 @@ def suffix(table: Table, schema: str) -> str:
 def function(table: Table, schema: str) -> str:
     """The name of its capture function."""
     return f"capture_{suffix(table, schema)}"
+
+
+def digest(text: str, settings: Iterable[tuple[str, str]]) -> str:
+    """Of what a function does. White space does not count: migration files are re-indented."""
+    words = " ".join(text.split())
+    return sha256(repr((words, sorted(settings))).encode()).hexdigest()
 
 
 def comment(table: Table, digest: str) -> str:

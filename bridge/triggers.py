@@ -9,14 +9,15 @@ whose function lives in the bridge's schema. Nothing else is touched.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 from psycopg import sql
 
-from bridge import ddl, records, storage
+from bridge import ddl, event_store, records, storage
 from bridge.capture import body, keeps
+from bridge.steps import Plan as Plan
+from bridge.steps import Step as Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,42 +65,6 @@ class Capture:
         return sql.Identifier(self.schema, self.function)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Statements to run in one transaction. `lock` is the table lock they take, or empty.
-
-    `table` is for people: the public name, or the catalog's where none is left;
-    `finding` says what is wrong now, `summary` what the step does about it. `undo` are
-    the statements that bring back what was there before. `relation` is what is locked.
-    """
-
-    table: str
-    finding: str
-    summary: str
-    statements: tuple[str, ...]
-    lock: str = ""
-    undo: tuple[str, ...] = ()
-    relation: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Steps in the order to run them; each can be run again without harm after a crash."""
-
-    steps: tuple[Step, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.steps)
-
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.steps)
-
-    @property
-    def undo(self) -> tuple[str, ...]:
-        """Statements that take all of it back, the last step first."""
-        return tuple(statement for step in reversed(self.steps) for statement in step.undo)
-
-
 def desired(tables: Iterable[Table], schema: str) -> tuple[Capture, ...]:
     """What should be installed for these tables by a bridge whose own schema is `schema`."""
     return tuple(_capture(table, schema) for table in tables)
@@ -115,13 +80,18 @@ def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan
     stale = [trigger for place, trigger in triggers.items() if place not in kept]
     used = {capture.function for capture in captures}
     unused = [function for name, function in sorted(functions.items()) if name not in used]
-    stores = storage.needed(capture.table for capture in captures)
+    tables = [capture.table for capture in captures]
+    stores = storage.needed(iter(tables))
+    published = event_store.wanted(tables, schema)
+    events = tuple(event_store.steps(schema, installed, wanted=published))
     return Plan(
         (
             *(_create_store(schema, store) for store in sorted(stores - installed.stores)),
+            *(events if published else ()),
             *filter(None, steps),
             *_drop_triggers(stale),
             *_drop_functions(schema, unused),
+            *(() if published else events),
             *(_drop_store(schema, store) for store in sorted(installed.stores - stores)),
         )
     )
@@ -141,7 +111,7 @@ def _drop_store(schema: str, store: str) -> Step:
 def _capture(table: Table, schema: str) -> Capture:
     suffix = records.suffix(table, schema)
     names = {event: f"rowcast_{event}_{suffix}" for event in _events(table)}
-    digest = _digest(body(table, schema), _settings(table))
+    digest = records.digest(body(table, schema), _settings(table))
     return Capture(
         table,
         schema,
@@ -166,12 +136,6 @@ _ALWAYS = (("search_path", "pg_catalog, pg_temp"), ("jit", "off"))
 
 def _settings(table: Table) -> frozenset[tuple[str, str]]:
     return frozenset({*_ALWAYS, *ddl.settings(table)})
-
-
-def _digest(text: str, settings: Iterable[tuple[str, str]]) -> str:
-    """Of what a function does. White space does not count: migration files are re-indented."""
-    words = " ".join(text.split())
-    return sha256(repr((words, sorted(settings))).encode()).hexdigest()
 
 
 def _bring(
@@ -214,7 +178,7 @@ _SEVERITY = ("", WRITERS_WAIT, ALL_WAIT)
 def _complaint(capture: Capture, function: InstalledFunction | None) -> str:
     if function is None:
         return _MISSING
-    digest = _digest(function.body, function.settings)
+    digest = records.digest(function.body, function.settings)
     same = function.comment == capture.comment and capture.digest == digest
     return "" if same and function.security_definer == keeps(capture.table) else _CHANGED
 

@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     config = options.load(args)
     if args.plan:
         steps = migrate.plan(config, args.versions)
-        print("\n".join(line for step in steps for line in _lines(step)) or "nothing to do")
+        lines = [line for step in steps for line in _lines(step)]
+        print("\n".join([*lines, *migrate.left(config)] or ["nothing to do"]))
     elif args.sql:
         sys.stdout.write(migrate.script(config, args.versions))
     elif args.remove:

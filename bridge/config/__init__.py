@@ -29,6 +29,9 @@ Step: TypeAlias = str | int
 Place: TypeAlias = tuple[int, int]
 """Line and column, both counted from 1."""
 
+EVENTS = "events"
+"""The public name of the table of published events."""
+
 
 @dataclass(frozen=True)
 class TableConfig:
@@ -103,6 +106,8 @@ class LimitsConfig:
 class Config:
     """The whole file. `database` and `listen` hold passwords, so no repr has them.
 
+    With `events`, the events' own table is among the `tables`, as `EVENTS`.
+
     `reconcile` is seconds; 0 is never. `retention` is seconds, `retention_size` bytes. `auth` as
     text is `none`: everybody may see everything.
     """
@@ -115,6 +120,7 @@ class Config:
     auth: AuthConfig | str | None = None
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
+    events: bool = False
     reconcile: float = 60.0
     retention: float = 86_400.0
     retention_size: int = 2**30

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from bridge.config import TableConfig, auth_checks, dotted, links, logs, quantities, values
+from bridge.config import (
+    EVENTS,
+    TableConfig,
+    auth_checks,
+    dotted,
+    links,
+    logs,
+    quantities,
+    values,
+)
+from bridge.config.events import TOPICS
 from bridge.topics import encode
 
 if TYPE_CHECKING:
@@ -28,6 +38,7 @@ _PAIRS = ("table", "document")
 def findings(source: Source) -> Iterator[Finding]:
     """Everything that is wrong between the values of a file."""
     yield from _waits(source.data, {}, ())
+    yield from _needed(source)
     for name, entry in _tables(source.data):
         path = ("tables", name)
         if "debounce" in entry or "max_wait" in entry:
@@ -47,6 +58,29 @@ def _tables(data: Entry) -> Iterator[tuple[str, Entry]]:
     tables = data.get("tables")
     for name, entry in tables.items() if isinstance(tables, dict) else ():
         yield name, entry if isinstance(entry, dict) else {}
+
+
+def _needed(source: Source) -> Iterator[Finding]:
+    """At least one table, or events, whose public name is taken then."""
+    tables, published = source.data.get("tables", {}), _published(source.data)
+    if not published and not tables:
+        how = "empty" if "tables" in source.data else "missing"
+        yield ("tables",), f"is {how}; name at least one table"
+    if published and isinstance(tables, dict) and EVENTS in tables:
+        yield (
+            ("tables", EVENTS),
+            f"is the public name of what is published by `events: true` ({_where(source)});"
+            f" give this table another one, with `table: {EVENTS}`",
+        )
+
+
+def _published(data: Entry) -> bool:
+    return "events" in data and _attempt(values.flag, data["events"]) is True
+
+
+def _where(source: Source, path: Path = ("events",)) -> str:
+    line, column = source.places[path]
+    return f"{source.file}:{line}:{column}"
 
 
 def _attempt(read: Callable[[Data], T], value: Data) -> T | None:
@@ -109,14 +143,17 @@ def _repeats(data: Data, path: Path) -> Iterator[Finding]:
 def _shapes(source: Source) -> Iterator[Finding]:
     """Two templates of one shape would make topics that cannot be told apart."""
     seen: dict[Shape, Path] = {}
+    if published := _published(source.data):
+        seen = dict.fromkeys((template.shape for template in TOPICS), ("events",))
     for name, entry in _tables(source.data):
+        if published and name == EVENTS:
+            continue  # which is reported as just that
         for path, shape in _templates(name, entry):
             if (other := seen.setdefault(shape, path)) == path or _repeated(source, path, other):
                 continue
-            line, column = source.places[other]
             yield (
                 path,
-                f"makes the same topics as {dotted(other)} ({source.file}:{line}:{column});"
+                f"makes the same topics as {dotted(other)} ({_where(source, other)});"
                 " change a literal segment of one",
             )
 

@@ -21,12 +21,6 @@ from bridge.config.sections import Alternative, Section, empty
 from bridge.config.sections import key as _key
 from bridge.topics import Template
 
-NOT_YET = {
-    "": frozenset({"events"}),
-    "tables": frozenset(),
-}
-"""Keys that are decided but not built, by section; work that builds one moves it below."""
-
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 _TEXT = WithJsonSchema({"type": "string", "minLength": 1})
 _FLAG = WithJsonSchema({"anyOf": [{"type": "boolean"}, _VARIABLE]})
@@ -193,7 +187,12 @@ class Limits(Section):
 class File(Section):
     """Rowcast's config file."""
 
-    model_config = ConfigDict(json_schema_extra={"type": "object"})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "type": "object",
+            "anyOf": [{"required": ["tables"]}, {"required": ["events"]}],
+        }
+    )
 
     database: Conninfo | None = _key(
         "PostgreSQL, as a URI or key=value string. Default: the environment's DATABASE_URL.",
@@ -222,6 +221,11 @@ class File(Section):
     retention_size: Volume | None = _key(
         "How much of the database kept changes may take; the oldest go first.", default="1GiB"
     )
+    events: Flag | None = _key(
+        "Make rowcast.events and rowcast.publish(), and serve what is published there as the "
+        "topics events and events/{channel}.",
+        default=False,
+    )
     reconcile: Duration | None = _key(
         "How often what is subscribed is compared with the tables; 0 turns it off.", default="60s"
     )
@@ -235,9 +239,9 @@ class File(Section):
         "Who may see what; or none: whoever can connect may read everything that is watched. "
         "One of the two is needed to serve on an address other than a loopback one."
     )
-    tables: Annotated[
-        dict[PublicName, Annotated[Table, BeforeValidator(empty)]], Field(min_length=1)
-    ] = Field(description="Watched tables by public name; an entry may be empty.")
+    tables: dict[PublicName, Annotated[Table, BeforeValidator(empty)]] | None = _key(
+        "Watched tables by public name; an entry may be empty. Needed, but beside events."
+    )
     server: Annotated[Server, BeforeValidator(empty)] | None = None
     limits: Annotated[Limits, BeforeValidator(empty)] | None = None
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, values
+from bridge.config import EVENTS, Config, LimitsConfig, ServerConfig, TableConfig, values
 from bridge.config.auth import AuthConfig, JwtConfig, Rule
 from bridge.config.auth_model import Auth
 from bridge.config.checks import findings
-from bridge.config.model import NOT_YET, SECTIONS, File, Table, keys
+from bridge.config.events import published
+from bridge.config.model import SECTIONS, File, Table, keys
 from bridge.config.source import REFUSED, parse
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def _message(detail: ErrorDetails) -> str:
             return "is empty; write own_column: its_key_column, or remove the key"
         case "too_short" if detail["loc"][-1] == "allow":
             return "is an empty list, which allows nothing to anybody; write a rule"
-        case "too_short" if isinstance(found, dict):
-            return "is empty; name at least one table"
         case "too_short":
             return "is an empty list; remove the key for the default"
         case "list_type":
@@ -84,7 +83,6 @@ def _message(detail: ErrorDetails) -> str:
 
 
 _MISSING: dict[str | int, str] = {
-    "tables": "name at least one table",
     "jwt": "say how tokens are verified",
     "allow": "nothing is allowed but what a rule here allows",
     "topic": "say which topics the rule allows",
@@ -100,8 +98,6 @@ def _not_a(kind: str, found: Any, example: str) -> str:
 
 def _unknown(path: tuple[str | int, ...]) -> str:
     section, key = _section(path), str(path[-1])
-    if key in NOT_YET.get(section, ()):
-        return "not supported by this version; remove it"
     if homes := [other for other in SECTIONS if key in keys(other)]:
         return f"not a key here; it belongs {_where(homes[0])}"
     if similar := difflib.get_close_matches(key, keys(section), 1):
@@ -136,18 +132,24 @@ def _from_environment(source: Source) -> str:
 
 def _config(model: File, database: str, source: Source) -> Config:
     defaults = _given(model, "debounce", "max_wait", "leading", "durable")
-    tables = {name: _table(name, table, defaults, source) for name, table in model.tables.items()}
+    given = (model.tables or {}).items()
+    tables = {name: _table(name, table, defaults, source) for name, table in given}
+    schema = model.schema_ or Config.schema
+    places = source.places
+    if model.events:
+        tables = {EVENTS: published(schema)} | tables
+        places = places | {("tables", EVENTS): places["events",]}
     return Config(
         file=source.file,
         database=database,
         listen=model.listen or database,
-        schema=model.schema_ or Config.schema,
+        schema=schema,
         tables=MappingProxyType(tables),
         auth=_auth(model.auth) if isinstance(model.auth, Auth) else model.auth,
         server=ServerConfig(**_given(model.server)),
         limits=LimitsConfig(**_given(model.limits)),
-        places=MappingProxyType(source.places),
-        **_given(model, "reconcile", "retention", "retention_size"),
+        places=MappingProxyType(places),
+        **_given(model, "events", "reconcile", "retention", "retention_size"),
     )
 
 

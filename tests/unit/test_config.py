@@ -57,7 +57,9 @@ def test_every_key_arrives() -> None:
     assert (products.where, products.trigger) == ("stock > 0", "statement")
     assert config.tables["customers"].exclude == ("email",)
     assert config.tables["customers"].document == ("public", "customer_cards")
-    assert [table.served for table in config.tables.values()] == [True, False, True, True, True]
+    assert [name for name, table in config.tables.items() if not table.served] == ["order_items"]
+    assert config.events
+    assert len(config.tables) == 6
     payments = config.tables["payments"]
     assert (payments.mode, payments.position, payments.durable) == ("log", "id", False)
     assert config.tables["orders"].durable
@@ -67,6 +69,16 @@ def test_every_key_arrives() -> None:
         allowed_origins=("https://shop.example.com",), proxies=("127.0.0.1/32",)
     )
     assert config.limits == LimitsConfig()
+
+
+@pytest.mark.parametrize("tables", ["", "tables: {}\n", "tables: {orders: }\n"])
+def test_published_events_are_a_log_table_that_no_file_spells_out(tables: str) -> None:
+    config = loads(f"{tables}schema: own\nevents: true\n", env=ENV)
+    events = config.tables["events"]
+    assert events.table == ("own", "events")
+    assert [topic.text for topic in events.topics or ()] == ["events", "events/{channel}"]
+    assert (events.mode, events.position) == ("log", "position")
+    assert "events" not in loads("tables: {t: }\nevents: false", env=ENV).tables
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "db.example.com"])

@@ -140,7 +140,15 @@ BAD_FILE = [
     ("tables: {t: }\nretention: |100ms", "'100ms' is not a time to keep; write it like"),
     ("tables: {t: }\nretention: |100d", "'100d' must be from 1s to 90d"),
     ("tables: {t: }\nretention_size: |64KiB", "'64KiB' must be from 1MiB to 1024GiB"),
-    ("tables: {t: }\n|events: true", "not supported by this version"),
+    ("|events: false", "tables: is missing; name at least one table"),
+    (
+        "events: true\ntables:\n  |events: {topics: [a]}",
+        "by `events: true` (config.yaml:1:9); give this table another one, with `table: events`",
+    ),
+    (
+        "events: true\ntables: {t: {topics: [|'events/{id}']}}",
+        "makes the same topics as events (config.yaml:1:9); change a literal segment",
+    ),
     (
         "tables: {t: , u: }\ndebounce: 9s\nmax_wait: |8s",
         "max_wait is 8s, shorter than debounce, 9s",

@@ -59,7 +59,7 @@ def test_the_schema_for_editors_has_the_real_defaults() -> None:
         "handshake",
         "unauthenticated",
     }
-    of_the_file = {"schema", "reconcile", "retention", "retention_size"}
+    of_the_file = {"schema", "events", "reconcile", "retention", "retention_size"}
     for section, found in sections(json.loads(json_schema())):
         for name, key in found["properties"].items():
             if "default" not in key or section == "tables":
