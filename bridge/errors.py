@@ -6,6 +6,7 @@ An error names the thing, the value and the next step, and says whose fault it i
     ├── ConfigError      the config file's: every problem at once, each with its place
     ├── CatalogError     the database's shape: a table, key or column that is not there
     ├── DatabaseError    the database's state: unreachable, a standby, behind a pooler
+    ├── EventError       a publisher's, in `bridge.events`: nothing was published
     └── ProtocolError    a subscriber's: becomes an `error` message, never a crash
         ├── TokenError   its token is not what it says, or no longer
         └── LimitError   it takes too much; most often it passes
