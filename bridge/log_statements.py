@@ -20,6 +20,16 @@ SELECT seq, source, key, extract(epoch FROM clock_timestamp() - at)::float8
 FROM {log} WHERE seq > $1 AND seq <= $2{only} ORDER BY seq LIMIT $3
 """
 
+# The rows are looked up where they are: a topic of few would else have all of them sent here.
+_MATCHING = """
+SELECT seq, source, key, 0.0::float8 FROM {log} AS l
+WHERE seq > $1 AND seq <= $2 AND source = $4 AND
+    CASE WHEN left(l.key, 1) <> '[' THEN true
+         WHEN jsonb_array_length(l.key::jsonb) <> {width} THEN true
+         ELSE EXISTS (SELECT FROM {table} AS t WHERE {match}{conditions}) END
+ORDER BY seq LIMIT $3
+"""
+
 # Another cluster, another timeline, another database: numbers mean something else there.
 _ABOUT = """
 SELECT md5(concat_ws(' ', a.identity, c.system_identifier,
@@ -84,6 +94,7 @@ class LogStatements:
         self.entries = self._compose(_ENTRIES, log=self._log, only=sql.SQL(""))
         self.entries_of = self._compose(_ENTRIES, log=self._log, only=sql.SQL(" AND source = $4"))
         self.history = cache(self._history)
+        self.matching = cache(self._matching)
 
     def _compose(self, statement: str, **parts: sql.Composable) -> sql.Composed:
         own = {
@@ -96,6 +107,31 @@ class LogStatements:
     def _slots(self) -> sql.Composed:
         return sql.SQL(", ").join(
             sql.SQL(_LAST).format(n=sql.Literal(n), log=self._log) for n in range(storage.SLOTS)
+        )
+
+    def _matching(self, table: Table, template: Template, *, skipping: bool) -> sql.Composed:
+        """(after, up to, at most, source) and then the values of the topic, and if `skipping` the
+        position to leave out and the number up to which → entries whose rows match, or may."""
+        conditions: list[sql.Composable] = [sql.SQL("")]
+        wanted = columns(table, template)
+        conditions += [_equals(column, n) for n, column in enumerate(wanted, 5)]
+        if skipping:
+            n = 5 + len(wanted)
+            beyond = _beyond(ordering(table)[:1], n)
+            conditions.append(
+                sql.SQL("({} OR l.seq > ${}::bigint)").format(beyond, sql.Literal(n + 1))
+            )
+        return sql.SQL(_MATCHING).format(
+            log=self._log,
+            width=sql.Literal(len(table.key)),
+            table=table.identifier,
+            match=sql.SQL(" AND ").join(
+                sql.SQL("t.{} = (l.key::jsonb ->> {})::{}").format(
+                    column.identifier, sql.Literal(n), sql.SQL(column.type)
+                )
+                for n, column in enumerate(table.key)
+            ),
+            conditions=sql.SQL(" AND ").join(conditions),
         )
 
     def _history(

@@ -49,6 +49,13 @@ class Holder(NamedTuple):
     gid: str
 
 
+class Span(NamedTuple):
+    """What to read of the log: entries up to a number, and how many at most."""
+
+    upto: int
+    limit: int
+
+
 class Logbook:
     """Reads for one bridge; whatever it raises of `psycopg.Error` may pass."""
 
@@ -94,6 +101,19 @@ class Logbook:
         statement = self._statements.entries if source is None else self._statements.entries_of
         async with self._pool.connection() as connection:
             rows = await self._fetch(connection, statement, after, upto, limit, *only)
+            return [Entry(*row) for row in rows], await self._about(connection)
+
+    async def matching(
+        self, table: Table, template: Template, values: Sequence[str], place: Place, span: Span
+    ) -> tuple[list[Entry], About]:
+        """The same of one topic, but for entries whose rows are none of it or left out."""
+        skip = () if place.skip is None else (place.skip, place.until)
+        statement = self._statements.matching(table, template, skipping=bool(skip))
+        upto, limit = span
+        async with self._pool.connection() as connection:
+            rows = await self._fetch(
+                connection, statement, place.seq, upto, limit, table.name, *values, *skip
+            )
             return [Entry(*row) for row in rows], await self._about(connection)
 
     async def events(self, table: Table, entries: Sequence[Entry]) -> list[Event]:

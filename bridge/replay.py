@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -23,6 +24,7 @@ from bridge import cursor, log_statements, wire
 from bridge.cursor import Place
 from bridge.drain import Entry
 from bridge.errors import DatabaseError, ProtocolError
+from bridge.logbook import Span
 from bridge.stream import message, topic_of
 from bridge.wire import ErrorCode, Position
 
@@ -168,12 +170,23 @@ class Replay:
         """Events that follow in the log, each with its place, and how far that goes."""
         table, before = stream.route.table, stream.place
         upto, limit = min(target, before.seq + WINDOW), stream.pace.rows
-        entries, about = await self._book.entries(before.seq, limit, upto=upto, source=table.name)
+        entries, about = await self._entries(stream, Span(upto, limit))
         reached = max(before.seq, entries[-1].seq if len(entries) == limit else upto)
         events = await self._book.events(table, entries) if entries else []
         if before.skip is not None:
             events = await self._beyond(table, events, before, before.skip)
         return [(e, before.at(e.seq)) for e in events], before.at(reached), about
+
+    async def _entries(self, stream: Stream, span: Span) -> tuple[list[Entry], About]:
+        """Those of the topic, and perhaps more."""
+        table, place = stream.route.table, stream.place
+        if stream.values or place.skip is not None:
+            # A key of another type than it had is looked at row by row.
+            with suppress(psycopg.DataError):
+                return await self._book.matching(
+                    table, stream.route.template, stream.values, place, span
+                )
+        return await self._book.entries(place.seq, span.limit, upto=span.upto, source=table.name)
 
     async def _beyond(
         self, table: Table, events: Sequence[Event], place: Place, skip: str
