@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 WRITE_LIMIT = 64 * 1024
 """Bytes buffered for a peer above which it is not writable."""
 
+UNSENT = 64 * 1024
+"""Bytes that the system may hold for a peer without having sent them. By itself it takes
+megabytes from us, which a slow reader would get minutes later, however old they are by then."""
+
+_UNSENT_OPTION = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
 GRACE = 5.0
 """Seconds a stalled peer has to take the close frame."""
 
@@ -122,6 +128,9 @@ class Connection(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if _UNSENT_OPTION is not None:
+            line = transport.get_extra_info("socket")
+            line.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, UNSENT)
         # Those beyond `connections` have yet to open, or to be told that they are too many.
         spare = max(self.limits.connections, UNOPENED)
         if len(self.server.handler_tasks) > self.limits.connections + spare:
