@@ -1,0 +1,98 @@
+"""The ways in which a bridge of this kind is usually wrong, and the test that finds each out.
+
+A mutant is a small edit of the bridge. `./dev mutants` makes each in a copy of the tree and
+runs the tests it names there: they must fail. One that survives is a missing test. Before
+that they must pass on a copy without any edit, or a failure would prove nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_CHAOS = "tests/acceptance/test_convergence.py::test_a_hundred_killed_listeners"
+_COLD = "tests/acceptance/test_cold_keys.py::test_none_is_missed"
+
+
+class Edit(NamedTuple):
+    """In `path`, `old` occurs once and becomes `new`."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """`awaits`, if it cannot be made yet, is what it is a mutant of."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    test: str = ""
+    awaits: str = ""
+
+
+MUTANTS = (
+    Mutant(
+        "no resync after LISTEN was lost",
+        (
+            Edit(
+                "bridge/hub.py",
+                "        self.live = True\n        self.gap(None)\n",
+                "        self.live = True\n        self.on_request()\n",
+            ),
+        ),
+        _CHAOS,
+    ),
+    Mutant(
+        "resync before LISTEN",
+        (
+            Edit(
+                "bridge/listener.py",
+                "                async with self._listening() as session:\n"
+                "                    yield self._began()\n",
+                "                yield self._began()\n"
+                "                async with self._listening() as session:\n",
+            ),
+        ),
+        _CHAOS,
+    ),
+    Mutant(
+        "no version is compared",
+        (
+            Edit(
+                "bridge/ledger.py",
+                "if before is not None and before.version > version:",
+                "if False:",
+            ),
+            Edit(
+                "bridge/mailbox.py",
+                "if self.postponed or (self.floor is not None and message.version < self.floor):",
+                "if self.postponed:",
+            ),
+            Edit("bridge/mailbox.py", "if message.version > version\n", "\n"),
+            Edit(
+                "bridge/client/replica.py",
+                "if self._floor is None or change.version < self._versions.get(key, self._floor):",
+                "if self._floor is None:",
+            ),
+        ),
+        _CHAOS,
+    ),
+    Mutant(
+        "snapshot before registering",
+        (
+            Edit(
+                "bridge/hub.py",
+                "waiting = [s for s in request.topics[topic] if s.request is request]\n"
+                "            told.update",
+                "waiting = [s for s in topic.subscriptions if s.floor is None]\n"
+                "            topic.waiting.clear()\n"
+                "            topic.route.wanted.pop(topic, None)\n"
+                "            told.update",
+            ),
+            Edit("bridge/hub.py", "if s.request is not request]", "if s.floor is not None]"),
+        ),
+        _COLD,
+    ),
+    Mutant("id > last in log tables", (), awaits="log tables"),
+    Mutant("doorbell without the rule for sleeping", (), awaits="paced capture"),
+)
