@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -149,7 +149,10 @@ async def crash(world: World, random: Random) -> int:
     with world.outage.declared():
         async with world.session() as session:
             await session.execute(_BURN * random.choice([1, 300, 3000]))
-            os.kill(session.info.backend_pid, signal.SIGKILL)
+            async with world.session() as other:
+                os.kill(session.info.backend_pid, signal.SIGKILL)
+                with suppress(psycopg.Error):  # for a moment the server has not noticed
+                    await other.execute("SELECT pg_sleep(60)")
         await world.execute("SELECT 1")
     return 1
 

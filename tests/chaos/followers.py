@@ -45,17 +45,20 @@ class Follower:
     async def run(self) -> None:
         """For ever. Raises Broken."""
         while True:
-            self._session = asyncio.create_task(self._follow())
+            self._session = session = asyncio.create_task(self._follow())
             try:
-                await asyncio.wait({self._session})
+                await asyncio.wait({session})
             finally:
-                self._session.cancel()
-            if not self._session.cancelled():
-                self._session.result()
+                self.hop()
+                await asyncio.wait({session})
+            if not session.cancelled():
+                session.result()
 
     def hop(self) -> None:
-        if self._session is not None:
-            self._session.cancel()
+        """Once each time: to cancel one who is leaving would leave its connection open."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.cancel()
 
     async def _follow(self) -> None:
         raise NotImplementedError

@@ -68,7 +68,11 @@ MUTANTS = (
                 "if self.postponed or (self.floor is not None and message.version < self.floor):",
                 "if self.postponed:",
             ),
-            Edit("bridge/mailbox.py", "if message.version > version\n", "\n"),
+            Edit(
+                "bridge/mailbox.py",
+                "for key, message in newer if message.version > version}",
+                "for key, message in newer}",
+            ),
             Edit(
                 "bridge/client/replica.py",
                 "if self._floor is None or change.version < self._versions.get(key, self._floor):",
@@ -81,15 +85,17 @@ MUTANTS = (
         "snapshot before registering",
         (
             Edit(
-                "bridge/hub.py",
-                "waiting = [s for s in request.topics[topic] if s.request is request]\n"
-                "            told.update",
-                "waiting = [s for s in topic.subscriptions if s.floor is None]\n"
-                "            topic.waiting.clear()\n"
-                "            topic.route.wanted.pop(topic, None)\n"
-                "            told.update",
+                "bridge/audience.py",
+                "    waiting = [s for s in asked.waiting if s.request is request]\n",
+                "    waiting = [s for s in topic.subscriptions if s.floor is None]\n"
+                "    topic.waiting.clear()\n"
+                "    topic.route.wanted.pop(topic, None)\n",
             ),
-            Edit("bridge/hub.py", "if s.request is not request]", "if s.floor is not None]"),
+            Edit(
+                "bridge/audience.py",
+                "others = [s for s in topic.subscriptions if s.request is not request]",
+                "others = [s for s in topic.subscriptions if s.floor is not None]",
+            ),
         ),
         _COLD,
     ),
