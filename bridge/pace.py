@@ -15,12 +15,22 @@ ROOM = 512 * 1024
 MOST = 500
 FIRST = 50
 
+WINDOW = 50_000
+"""Entries of the log that one read looks through at most."""
+
 
 class Pace:
-    """`rows` follows the size of the rows that were read last."""
+    """`rows` follows the size of the rows that were read last, and `window` how many numbers it
+    took to find them: without statistics PostgreSQL sorts the whole window for one page of it."""
 
     def __init__(self) -> None:
         self.rows = FIRST
+        self.window = 2 * FIRST
+
+    def look(self, numbers: int, *, full: bool) -> None:
+        """A page took so many numbers, and was full or not."""
+        wanted = 2 * numbers if full else 4 * self.window
+        self.window = max(2 * self.rows, min(WINDOW, wanted))
 
     def measure(self, events: Sequence[Event]) -> None:
         sizes = [len(event.state.row) for event in events if event.state and event.state.row]

@@ -47,9 +47,6 @@ UNREADABLE = (psycopg.Error, PoolTimeout, DatabaseError, OSError)
 RETRY = 0.5
 """Seconds until a read that failed is tried again."""
 
-WINDOW = 50_000
-"""Entries of all tables that one read looks through for those of one."""
-
 TOO_SLOW = 3
 """Times that a stream's read may take longer than PostgreSQL lets it."""
 
@@ -169,9 +166,10 @@ class Replay:
     ) -> tuple[list[tuple[Event, Place]], Place, About]:
         """Events that follow in the log, each with its place, and how far that goes."""
         table, before = stream.route.table, stream.place
-        upto, limit = min(target, before.seq + WINDOW), stream.pace.rows
+        upto, limit = min(target, before.seq + stream.pace.window), stream.pace.rows
         entries, about = await self._entries(stream, Span(upto, limit))
         reached = max(before.seq, entries[-1].seq if len(entries) == limit else upto)
+        stream.pace.look(reached - before.seq, full=len(entries) == limit)
         events = await self._book.events(table, entries) if entries else []
         if before.skip is not None:
             events = await self._beyond(table, events, before, before.skip)
