@@ -291,6 +291,7 @@ class Arena:
         if hasattr(self, "_crowd"):
             self._report.totals["messages"] += self._crowd.messages
             self._report.totals["hops"] += self._crowd.hops
+            self._report.totals["resumed"] += self._crowd.resumed
         self._report.totals["writes"] += self.journal.writes
         for kind, count in self.journal.kinds.items():
             self._report.kinds[kind] += count

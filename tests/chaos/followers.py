@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from bridge.backoff import Backoff
 from bridge.client import Client, Lost
-from bridge.client.wire import Following
 from tests.chaos.witness import Broken, Ties, Witness
 from tests.support.events import streaming
 
@@ -72,25 +71,29 @@ class Socket(Follower):
     """Over WebSocket, with the client for Python."""
 
     async def _follow(self) -> None:
-        following = Following(self.witness.told)
+        since = {name: told.cursor for name, told in self.witness.told.items()}
         async with Client(self.address, backoff=_patience) as client:
-            async for line in client.lines(*following.cursors):
+            async for line in client.lines(*since, since=since):
                 if not isinstance(line, Lost):
                     self._take(line)
 
 
 class Stream(Follower):
-    """Over SSE, with the parser of the tests."""
+    """Over SSE, with the parser of the tests; comes back with the last id, as browsers do."""
+
+    _last_id = ""
 
     async def _follow(self) -> None:
         patience = _patience()
         while True:
             with suppress(*_GONE):
-                async with streaming(self.address, *self.witness.told) as stream:
+                headers = {"Last-Event-ID": self._last_id} if self._last_id else None
+                async with streaming(self.address, *self.witness.told, headers=headers) as stream:
                     while stream.status == 200:
                         event = await stream.next()
                         patience.reset()
                         self._take(event.data)
+                        self._last_id = event.id
             await asyncio.sleep(patience.delay())
 
 
@@ -118,6 +121,11 @@ class Crowd:
     @property
     def messages(self) -> int:
         return sum(follower.witness.messages for follower in self.followers)
+
+    @property
+    def resumed(self) -> int:
+        """How often one of them went on from a cursor."""
+        return sum(follower.witness.resumed for follower in self.followers)
 
     @property
     def beacon(self) -> int:

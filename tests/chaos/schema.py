@@ -97,6 +97,7 @@ class Table:
 class Schema:
     tables: list[Table]
     reconcile: str
+    durable: bool
     ddl: str = field(init=False)
     config: str = field(init=False)
 
@@ -104,7 +105,11 @@ class Schema:
         everything = [_BEACON, "CREATE SEQUENCE births;", *(table.ddl for table in self.tables)]
         object.__setattr__(self, "ddl", "\n".join(everything))
         tables = "".join(table.yaml for table in self.tables)
-        object.__setattr__(self, "config", _CONFIG.format(reconcile=self.reconcile) + tables)
+        object.__setattr__(self, "config", _CONFIG.format(**self.options) + tables)
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {"reconcile": self.reconcile, "durable": str(self.durable).lower()}
 
     def topics(self, random: Random, *, whole: bool) -> list[Topic]:
         """What one follower follows."""
@@ -128,6 +133,7 @@ database: ${{{{DATABASE_URL}}}}
 debounce: 20ms
 max_wait: 100ms
 reconcile: {{reconcile}}
+durable: {{durable}}
 server: {{{{port: 0, drain: 2s}}}}
 tables:
   {BEACON}: {{{{topics: [{BEACON}]}}}}
@@ -142,7 +148,8 @@ def draw(random: Random, *, blind: bool) -> Schema:
     """A schema of three tables. `blind`: it will meet faults that only `reconcile` can find."""
     kinds = random.sample([_plain, _texts, _pair, _parent], 2)
     tables = [kind(random, f"t{n}") for n, kind in enumerate([*kinds, _partitioned])]
-    return Schema(tables, reconcile="3s" if blind else "0s")
+    durable = random.random() < 0.5
+    return Schema(tables, reconcile="3s" if blind else "0s", durable=durable)
 
 
 def _plain(random: Random, name: str) -> Table:

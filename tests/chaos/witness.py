@@ -62,6 +62,7 @@ class Told:
         self.topic = topic
         self.held = Held()
         self.complete = False
+        self.cursor: str | None = None
         self.previous: dict[str, Row] = {}
         self.newest = ""
         self.versions: dict[str, str] = {}
@@ -75,7 +76,7 @@ class Witness:
     def __init__(self, name: str, topics: list[Topic], ties: Ties) -> None:
         self.name = name
         self.told = {topic.name: Told(topic) for topic in topics}
-        self.messages = 0
+        self.messages = self.resumed = 0
         self.beacon = -1
         self.instance = "?"
         self._ties = ties
@@ -91,13 +92,23 @@ class Witness:
         if kind == "welcome":
             self.instance = message["instance"]
         elif kind == "subscribed":
-            self.told[message["topic"]].complete = False
+            told = self.told[message["topic"]]
+            told.complete = message["resumed"] and told.complete
+            self.resumed += message["resumed"]
         elif kind == "snapshot":
             self._snapshot(self.told[message["topic"]], message, text)
         elif kind == "change":
             self._change(self.told[message["topic"]], message, text)
         elif kind == "error":
             self._error(message)
+        if message.get("topic") in self.told:
+            self._place(self.told[message["topic"]], message)
+
+    def _place(self, told: Told, message: dict[str, Any]) -> None:
+        """Where to resume, by the rules of docs/protocol.md."""
+        if not message.get("last", True) or message.get("resumed") is False:
+            told.cursor = None
+        told.cursor = message.get("cursor", told.cursor)
 
     def _error(self, message: dict[str, Any]) -> None:
         if message["code"] != "unavailable":
