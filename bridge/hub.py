@@ -59,8 +59,11 @@ class Hub:
 
     # Subscribers come, ask and go.
 
-    def join(self, sink: Sink, greeting: Message) -> Mailbox:
-        mailbox = Mailbox(sink, self._want)
+    def join(
+        self, sink: Sink, greeting: Message, permit: Callable[[str], None] = lambda _topic: None
+    ) -> Mailbox:
+        """`permit` raises ProtocolError for topics that this one may not follow."""
+        mailbox = Mailbox(sink, self._want, permit)
         self.mailboxes[mailbox] = None
         mailbox.reply(greeting)
         if not self.live:
@@ -75,6 +78,7 @@ class Hub:
 
     def subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         """Register now; reply and snapshot follow when the topic has been read."""
+        mailbox.permit(command.topic)
         route, values = self.routes.resolve(command.topic)
         known = self.streams.drop(mailbox, command.topic)
         if (old := mailbox.subscriptions.get(command.topic)) is not None:

@@ -164,11 +164,26 @@ class Subscription:
 class Mailbox:
     """One subscriber: its subscriptions, and what it has not been sent yet."""
 
-    __slots__ = ("_ready", "_replies", "behind", "lane", "on_overflow", "sink", "subscriptions")
+    __slots__ = (
+        "_ready",
+        "_replies",
+        "behind",
+        "lane",
+        "on_overflow",
+        "permit",
+        "sink",
+        "subscriptions",
+    )
 
-    def __init__(self, sink: Sink, on_overflow: Callable[[Subscription], None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        on_overflow: Callable[[Subscription], None],
+        permit: Callable[[str], None] = lambda _topic: None,
+    ) -> None:
         self.sink = sink
         self.on_overflow = on_overflow
+        self.permit = permit
         self.subscriptions: dict[str, Subscription] = {}
         self.behind = False
         self.lane = Lane()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -97,9 +98,9 @@ class Reading:
         return sse.head({})
 
     async def _state(self, connection: Connection, request: Request, topic: str) -> Response:
-        self._access.check(connection.entry.grant, topic)
         known = request.headers.get("If-None-Match")
-        return await state.answer(connection, self._hub, topic, known, self._welcome())
+        permit = partial(self._access.check, connection.entry.grant)
+        return await state.answer(connection, self._hub, topic, known, self._welcome(), permit)
 
 
 def refused(request: Request, target: SplitResult, error: ProtocolError) -> Response:

@@ -14,6 +14,7 @@ import asyncio
 import json
 import random
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
@@ -192,10 +193,12 @@ class Streams:
         stream = EventStream(connection, asked.topics, self._metrics)
         stream.begin(head)
         stay = Stay(stream.end)
-        mailbox = connection.mailbox = self._hub.join(stream, greeting)
+        mailbox = connection.mailbox = self._hub.join(
+            stream, greeting, partial(self._access.check, grant)
+        )
         try:
             for topic, since in zip(asked.topics, asked.cursors, strict=True):
-                self._subscribe(mailbox, wire.Subscribe(topic, since=since or None), grant)
+                self._subscribe(mailbox, wire.Subscribe(topic, since=since or None))
             if grant is not None:
                 stay.begin(grant)
             await stream.hold()
@@ -203,9 +206,8 @@ class Streams:
             stay.over()
             self._hub.leave(mailbox)
 
-    def _subscribe(self, mailbox: Mailbox, command: wire.Subscribe, grant: Grant | None) -> None:
+    def _subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         try:
-            self._access.check(grant, command.topic)
             self._hub.subscribe(mailbox, command)
         except ProtocolError as error:
             mailbox.reply(wire.error(error.code, str(error), command.topic))

@@ -18,7 +18,7 @@ from bridge.message import Page, encode
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from websockets.http11 import Response
 
@@ -112,12 +112,17 @@ def _refuse_log(hub: Hub, topic: str) -> None:
 
 
 async def answer(
-    connection: Connection, hub: Hub, topic: str, if_none_match: str | None, greeting: Message
+    connection: Connection,
+    hub: Hub,
+    topic: str,
+    if_none_match: str | None,
+    greeting: Message,
+    permit: Callable[[str], None],
 ) -> Response:
     """Ask the hub as a subscriber would, and leave."""
     connection.allow(READING + TAKING)
     sink = Collector()
-    mailbox = hub.join(sink, greeting)
+    mailbox = hub.join(sink, greeting, permit)
     try:
         _refuse_log(hub, topic)
         hub.subscribe(mailbox, wire.Subscribe(topic))

@@ -40,7 +40,9 @@ class Session:
         """Returns when the connection is gone. Raises LimitError if the user has too many."""
         if grant is not None:
             self._sit(grant)
-        self._mailbox = self._connection.mailbox = self._hub.join(self._connection, greeting)
+        self._mailbox = self._connection.mailbox = self._hub.join(
+            self._connection, greeting, self._permit
+        )
         try:
             self._begin(grant)
             async for frame in self._connection:
@@ -80,8 +82,7 @@ class Session:
 
     async def _obey(self, command: wire.Command) -> None:
         match command:
-            case wire.Subscribe(topic=topic):
-                self._access.check(self._stay.grant, topic)
+            case wire.Subscribe():
                 self._hub.subscribe(self._mailbox, command)
             case wire.Unsubscribe(topic=topic):
                 self._hub.unsubscribe(self._mailbox, topic)
@@ -89,6 +90,9 @@ class Session:
                 self._renew(await self._access.admit(token))
             case wire.Ping():
                 self._mailbox.reply(wire.pong())
+
+    def _permit(self, topic: str) -> None:
+        self._access.check(self._stay.grant, topic)
 
     def _renew(self, grant: Grant | None) -> None:
         """Another token of the same user: what it does not allow any more ends here."""
@@ -103,7 +107,7 @@ class Session:
         self._mailbox.reply(wire.authenticated(grant.expires))
         for topic in self._hub.followed(self._mailbox):
             try:
-                self._access.check(grant, topic)
+                self._permit(topic)
             except ProtocolError as error:
                 self._hub.revoke(self._mailbox, topic, error)
 

@@ -68,6 +68,7 @@ class Listener:
         self.got: list[bytes] = []
         self.held: dict[str, dict[int, str]] = {}
         self.token = token(tenant=tenant, sub=tenant)
+        self.over = False
 
     @property
     def topics(self) -> list[str]:
@@ -118,7 +119,7 @@ class Listener:
             writer.close()
 
     async def states(self, address: str) -> None:
-        while True:
+        while not self.over:
             topic = random.choice(self.topics)
             answer = await http.get(address, f"/state/{topic}", **self._headers)
             self.got.append(answer.body)
@@ -134,6 +135,7 @@ class Listener:
 @asynccontextmanager
 async def listening(bridge: Running) -> AsyncIterator[list[Listener]]:
     listeners = [Listener(tenant) for tenant in TENANTS]
+    asking = [asyncio.create_task(one.states(bridge.http)) for one in listeners]
     tasks = [
         asyncio.create_task(work)
         for one in listeners
@@ -141,13 +143,15 @@ async def listening(bridge: Running) -> AsyncIterator[list[Listener]]:
             one.websocket(bridge.url),
             one.hopping(bridge.url),
             one.stream(bridge.http),
-            one.states(bridge.http),
         )
     ]
     try:
         yield listeners
-        assert not [task for task in tasks if task.done()], "nobody was sent away"
+        assert not [task for task in tasks + asking if task.done()], "nobody was sent away"
     finally:
+        for one in listeners:
+            one.over = True
+        await asyncio.gather(*asking)
         for task in tasks:
             task.cancel()
         for task in tasks:
