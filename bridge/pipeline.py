@@ -262,7 +262,7 @@ class Bridge:
         while True:
             now = self._loop.time()
             delivery.forgive(now)
-            self.gateway.drop_stalled(now, STALLED)
+            self.gateway.tend(now, STALLED)
             self.metrics.repairs.inc(self.hub.routes.missed(now, PATIENCE))
             await asyncio.sleep(1.0)
 

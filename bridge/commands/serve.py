@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     load = partial(_load, args)
     config = load()
     options.start_logging(args)
-    asyncio.run(until_signalled(Bridge(config), _announce, load))
+    scheme = "https" if config.server.tls else "http"
+    asyncio.run(until_signalled(Bridge(config), partial(_announce, scheme), load))
     return 0
 
 
@@ -49,6 +50,6 @@ def _placed(config: Config, args: argparse.Namespace) -> Config:
     return placed
 
 
-def _announce(host: str, port: int) -> None:
+def _announce(scheme: str, host: str, port: int) -> None:
     address = f"[{host}]" if ":" in host else host
-    print(f"rowcast: serving on http://{address}:{port}  (WebSocket at /ws)", flush=True)
+    print(f"rowcast: serving on {scheme}://{address}:{port}  (WebSocket at /ws)", flush=True)

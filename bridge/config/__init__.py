@@ -71,6 +71,14 @@ class TableConfig:
 
 
 @dataclass(frozen=True)
+class TlsConfig:
+    """Paths of a certificate, with those that vouch for it, and of its key; both in PEM."""
+
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """Where the bridge listens, and for whom. `drain` is seconds."""
 
@@ -79,6 +87,7 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     inspector: bool = False
+    tls: TlsConfig | None = None
     drain: float = 20.0
 
 

@@ -52,6 +52,7 @@ Duration: TypeAlias = Annotated[float, PlainValidator(quantities.duration), _DUR
 Retention: TypeAlias = Annotated[float, PlainValidator(quantities.retention), _RETENTION]
 Volume: TypeAlias = Annotated[int, PlainValidator(quantities.volume), _SIZE]
 Size: TypeAlias = Annotated[int, PlainValidator(quantities.size), _SIZE]
+Text: TypeAlias = Annotated[str, PlainValidator(values.text), _TEXT]
 Sql: TypeAlias = Annotated[str, PlainValidator(values.text), _TEXT]
 Operation: TypeAlias = Annotated[
     str, PlainValidator(values.operation), WithJsonSchema({"enum": [*values.OPERATIONS]})
@@ -141,6 +142,15 @@ class Table(Section):
     leading: Flag | None = _key("As at the top of the file, for this table.")
 
 
+class Tls(Section):
+    """TLS for the bridge's own port."""
+
+    model_config = ConfigDict(json_schema_extra={"type": "object"})
+
+    cert: Text = Field(description="The certificate's file, with those that vouch for it, in PEM.")
+    key: Text = Field(description="Its key's file, in PEM, without a password.")
+
+
 class Server(Section):
     """Where subscribers connect."""
 
@@ -155,6 +165,9 @@ class Server(Section):
         examples=[["127.0.0.1", "10.0.0.0/8"]],
     )
     inspector: Flag | None = _key("Serve the inspector page at /.", default=False)
+    tls: Tls | None = _key(
+        "Speak TLS: wss:// and https://. The files are read again when they change."
+    )
     drain: Duration | None = _key(
         "How long subscribers may take to leave when the bridge stops.", default="20s"
     )
@@ -250,6 +263,7 @@ SECTIONS: dict[str, type[Section]] = {
     "": File,
     "tables": Table,
     "server": Server,
+    "server.tls": Tls,
     "limits": Limits,
     "auth": Auth,
     "auth.jwt": Jwt,

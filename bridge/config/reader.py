@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from bridge.config import EVENTS, Config, LimitsConfig, ServerConfig, TableConfig, values
+from bridge.config import (
+    EVENTS,
+    Config,
+    LimitsConfig,
+    ServerConfig,
+    TableConfig,
+    TlsConfig,
+    values,
+)
 from bridge.config.auth import AuthConfig, JwtConfig, Rule
 from bridge.config.auth_model import Auth
 from bridge.config.checks import findings
 from bridge.config.events import published
-from bridge.config.model import SECTIONS, File, Table, keys
+from bridge.config.model import SECTIONS, File, Server, Table, keys
 from bridge.config.source import REFUSED, parse
 
 if TYPE_CHECKING:
@@ -86,6 +94,8 @@ _MISSING: dict[str | int, str] = {
     "jwt": "say how tokens are verified",
     "allow": "nothing is allowed but what a rule here allows",
     "topic": "say which topics the rule allows",
+    "cert": "name the certificate's file",
+    "key": "name the file of the certificate's key",
 }
 
 
@@ -146,7 +156,7 @@ def _config(model: File, database: str, source: Source) -> Config:
         schema=schema,
         tables=MappingProxyType(tables),
         auth=_auth(model.auth) if isinstance(model.auth, Auth) else model.auth,
-        server=ServerConfig(**_given(model.server)),
+        server=_server(model.server),
         limits=LimitsConfig(**_given(model.limits)),
         places=MappingProxyType(places),
         **_given(model, "events", "reconcile", "retention", "retention_size"),
@@ -156,6 +166,13 @@ def _config(model: File, database: str, source: Source) -> Config:
 def _table(name: str, table: Table, defaults: dict[str, Any], source: Source) -> TableConfig:
     given = {"table": table.table or values.relation(name)} | defaults | _given(table)
     return TableConfig(name=name, line=source.places["tables", name][0], **given)
+
+
+def _server(server: Server | None) -> ServerConfig:
+    given = _given(server)
+    if server is not None and server.tls is not None:
+        given["tls"] = TlsConfig(server.tls.cert, server.tls.key)
+    return ServerConfig(**given)
 
 
 def _auth(auth: Auth) -> AuthConfig:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -25,6 +25,7 @@ from bridge.gateways.http import Pages, refusal, text, too_large
 from bridge.gateways.limits import Limits
 from bridge.gateways.origins import allowed
 from bridge.gateways.reading import STATE, STREAM, Reading, forbidden, refused
+from bridge.gateways.tls import Certificate
 from bridge.gateways.websocket import Session, farewell
 from bridge.wire import CloseCode, ErrorCode
 
@@ -81,6 +82,8 @@ class Gateway:
             welcome=self._welcome,
             local=self._local,
         )
+        tls = config.server.tls
+        self._certificate = None if tls is None else Certificate(tls)
         self._server: Server | None = None
         self._stopping = False
         self._unanswered: set[Connection] = set()
@@ -103,6 +106,7 @@ class Gateway:
                 close_timeout=CLOSING,
                 write_limit=(WRITE_LIMIT, WRITE_LIMIT // 4),
                 server_header=None,
+                **self._secured(),
             )
         except OSError as error:
             raise BridgeError(
@@ -110,6 +114,12 @@ class Gateway:
             ) from error
         host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
+
+    def _secured(self) -> dict[str, Any]:
+        if self._certificate is None:
+            return {}
+        patience = self._config.limits.handshake
+        return {"ssl": self._certificate.context, "ssl_handshake_timeout": patience}
 
     async def stop(self) -> None:
         """Take nobody new, tell everybody to go elsewhere, and wait until they went.
@@ -129,8 +139,10 @@ class Gateway:
             await asyncio.sleep(pace(len(mailboxes), self._config.server.drain))
         await self._server.wait_closed()
 
-    def drop_stalled(self, now: float, limit: float) -> None:
-        """End the connections that took nothing for `limit` seconds."""
+    def tend(self, now: float, limit: float) -> None:
+        """End the connections that took nothing for `limit` seconds; look after the certificate."""
+        if self._certificate is not None:
+            self._certificate.refresh()
         for mailbox in list(self._hub.mailboxes):
             since = mailbox.sink.stalled_since
             if since is not None and now - since > limit:

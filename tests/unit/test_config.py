@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, load, loads, quantities
+from bridge.config import (
+    Config,
+    LimitsConfig,
+    ServerConfig,
+    TableConfig,
+    TlsConfig,
+    load,
+    loads,
+    quantities,
+)
 from bridge.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +75,9 @@ def test_every_key_arrives() -> None:
     assert (config.retention, config.retention_size) == (86_400, 2**30)
     assert config.reconcile == 60.0
     assert config.server == ServerConfig(
-        allowed_origins=("https://shop.example.com",), proxies=("127.0.0.1/32",)
+        allowed_origins=("https://shop.example.com",),
+        proxies=("127.0.0.1/32",),
+        tls=TlsConfig("/etc/rowcast/tls.crt", "/etc/rowcast/tls.key"),
     )
     assert config.limits == LimitsConfig()
 

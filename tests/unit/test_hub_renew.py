@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bridge import wire
 from bridge.changes import Snapshot
+from bridge.errors import ProtocolError
 from bridge.hub import Hub
 from bridge.tables import Column, Table
 from bridge.topics import Template
@@ -117,3 +118,22 @@ def test_a_topic_that_another_template_takes_over_begins_anew() -> None:
     serve(served, "c")
     assert said(sink) == [("subscribed", "orders/new"), ("snapshot", "orders/new")]
     assert list(served.routes.followed("orders")) == []
+
+
+def test_what_is_moved_is_asked_about_anew() -> None:
+    served, sink, mine = hub(ORDERS), FakeSink(), {"orders"}
+
+    def permit(topic: str) -> None:
+        if topic not in mine:
+            raise ProtocolError("forbidden", "not yours")
+
+    mailbox = served.join(sink, wire.welcome("test", "0"), permit)
+    served.subscribe(mailbox, wire.Subscribe("orders"))
+    serve(served, "b")
+    sink.news()
+    mine.clear()
+    served.renew([replace(ORDERS, columns=())])
+    served.resume()
+    serve(served, "c")
+    assert said(sink) == [("error", "orders"), ("unsubscribed", "orders")]
+    assert not mailbox.subscriptions
