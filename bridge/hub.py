@@ -15,7 +15,7 @@ from bridge import audience, wire
 from bridge.audience import NOBODY
 from bridge.changes import Effect
 from bridge.errors import ProtocolError
-from bridge.mailbox import Mailbox, Subscription
+from bridge.mailbox import Mailbox, Subscription, everything
 from bridge.membership import effects
 from bridge.routes import Request, Routes, Topic
 from bridge.streams import Streams
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bridge.audience import Missed
     from bridge.changes import Dirty, Key, Snapshot, State
     from bridge.cursor import Moment
-    from bridge.mailbox import Sink
+    from bridge.mailbox import Permit, Sink
     from bridge.tables import Table
     from bridge.wire import Message
 
@@ -59,10 +59,7 @@ class Hub:
 
     # Subscribers come, ask and go.
 
-    def join(
-        self, sink: Sink, greeting: Message, permit: Callable[[str], None] = lambda _topic: None
-    ) -> Mailbox:
-        """`permit` raises ProtocolError for topics that this one may not follow."""
+    def join(self, sink: Sink, greeting: Message, permit: Permit = everything) -> Mailbox:
         mailbox = Mailbox(sink, self._want, permit)
         self.mailboxes[mailbox] = None
         mailbox.reply(greeting)

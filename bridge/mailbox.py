@@ -20,14 +20,21 @@ from bridge.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
     from bridge.wire import ChangeMessage, Message
+
+    Permit: TypeAlias = Callable[[str], None]
 
 CAPACITY = 10_000
 """Unsent changes of one subscription."""
 
 CHUNK = 256 * 1024
 """Characters handed to the sink at a time, so that one slow reader cannot fill its buffer."""
+
+
+def everything(_topic: str) -> None:
+    """Permits it. Another `Permit` raises ProtocolError for what its subscriber may not follow."""
 
 
 class Sink(Protocol):
@@ -179,7 +186,7 @@ class Mailbox:
         self,
         sink: Sink,
         on_overflow: Callable[[Subscription], None],
-        permit: Callable[[str], None] = lambda _topic: None,
+        permit: Permit = everything,
     ) -> None:
         self.sink = sink
         self.on_overflow = on_overflow
