@@ -10,7 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _CHAOS = "tests/acceptance/test_convergence.py::test_a_hundred_killed_listeners"
+_LOGS = "tests/acceptance/test_logs.py::test_every_committed_row_comes_once_and_in_one_order"
 _COLD = "tests/acceptance/test_cold_keys.py::test_none_is_missed"
+
+# What is settled goes beyond a gap only if that is proven.
+_PROVEN = "        if self._proof is not None and self._proof.done:\n"
+_PASSED = "            self.settled = entries[-1].seq\n        if False:\n"
 
 
 class Edit(NamedTuple):
@@ -99,6 +104,23 @@ MUTANTS = (
         ),
         _COLD,
     ),
-    Mutant("id > last in log tables", (), awaits="log tables"),
+    Mutant(
+        "id > last in log tables",
+        (Edit("bridge/drain.py", _PROVEN, "        if entries:\n" + _PASSED),),
+        _LOGS,
+    ),
+    Mutant(
+        "horizon by id in log tables",
+        (
+            Edit("bridge/drain.py", _PROVEN, "        if entries:\n" + _PASSED),
+            Edit(
+                "bridge/log_statements.py",
+                "FROM {log} WHERE seq > $1 AND seq <= $2{only}",
+                "FROM {log} WHERE xid < pg_snapshot_xmin(pg_current_snapshot())"
+                " AND seq > $1 AND seq <= $2{only}",
+            ),
+        ),
+        _LOGS,
+    ),
     Mutant("doorbell without the rule for sleeping", (), awaits="paced capture"),
 )
