@@ -7,7 +7,8 @@ deleted before their eyes; and a fresh read of the topic, compared with the ledg
 what no notification told of (`sync`).
 
 A digest stands for a row. Versions compare as strings. A delete leaves a tombstone while
-a read is under way that began before it: what that read shows of the key is older.
+a read is under way that began before it: what that read shows of the key is older. And a
+state that was read before the last whole read is older than what that told, whatever it is.
 """
 
 from __future__ import annotations
@@ -35,18 +36,23 @@ class Verdict(NamedTuple):
 
 
 class Ledger:
-    """One topic's. `synced` once a whole read of the topic has been taken in."""
+    """One topic's."""
 
-    __slots__ = ("_told", "suspects", "synced")
+    __slots__ = ("_floor", "_told", "suspects")
 
     def __init__(self) -> None:
         self._told: dict[str, Told] = {}
-        self.synced = False
+        self._floor = ""
         self.suspects: dict[str, float] = {}
         """Keys that a read showed to differ, and since when, until a notification tells of them."""
 
     def __len__(self) -> int:
         return len(self._told)
+
+    @property
+    def synced(self) -> bool:
+        """Whether a whole read of the topic has been taken in."""
+        return self._floor != ""
 
     def tell(
         self, key: str, digest: int | None, version: str, hint: Effect, *, reading: bool
@@ -58,7 +64,7 @@ class Ledger:
         """
         self.suspects.pop(key, None)
         before = self._told.get(key)
-        if before is not None and before.version > version:
+        if version < max(self._floor, before.version if before is not None else ""):
             return None
         if digest is None and not reading:
             self._told.pop(key, None)
@@ -77,7 +83,7 @@ class Ledger:
         newer = {key: told for key, told in self._told.items() if told.version > version}
         news = self._news(rows, newer) if self.synced else {}
         self._told = {key: Told(digest, version) for key, digest in rows.items()} | newer
-        self.synced = True
+        self._floor = version
         return news
 
     def _news(self, rows: Mapping[str, int], newer: Mapping[str, Told]) -> dict[str, Effect]:

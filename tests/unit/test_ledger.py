@@ -76,3 +76,14 @@ def test_what_differs_is_suspect_until_a_notification_tells_of_it(ledger: Ledger
     assert ledger.missed(before=9.0) == 0
     assert ledger.missed(before=10.0) == 1
     assert ledger.missed(before=10.0) == 0
+
+
+def test_a_state_read_before_the_last_whole_read_is_not_told() -> None:
+    ledger = Ledger()
+    ledger.sync({"1": 11}, "a")
+    assert ledger.sync({}, "c") == {"1": Effect.DELETE}
+    # Its read began while the row was there, and took longer than the one that missed it.
+    assert ledger.tell("1", 11, "b", Effect.UPDATE, reading=False) is None
+    assert ledger.sync({}, "d") == {}
+    verdict = ledger.tell("1", 12, "d", Effect.UPDATE, reading=False)
+    assert verdict == Verdict(Effect.INSERT, fresh=True)
