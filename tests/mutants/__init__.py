@@ -65,7 +65,7 @@ MUTANTS = (
         (
             Edit(
                 "bridge/ledger.py",
-                "if before is not None and before.version > version:",
+                'if version < max(self._floor, before.version if before is not None else ""):',
                 "if False:",
             ),
             Edit(
