@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from bridge import catalog, conditions, migrate
+from bridge import catalog, conditions, migrate, roles
 from bridge.errors import BridgeError, CatalogError
 from bridge.gateways import access
 
@@ -117,30 +117,12 @@ def _rights(
     config: Config, connection: psycopg.Connection[Any], tables: Mapping[str, Table]
 ) -> Iterator[Finding]:
     for table in tables.values():
-        for place, columns in _read(table, tables).items():
+        for place, columns in roles.read(table, tables).items():
             yield from _right(connection, table, place, columns)
         if table.where and conditions.forbidden(connection, table):
             role = connection.info.user
             yield Finding(table.name, f"{role} may not read what `where` names; GRANT SELECT on it")
     yield from _epoch(config, connection)
-
-
-def _read(table: Table, tables: Mapping[str, Table]) -> dict[Name, set[str]]:
-    """The columns that serving reads, by relation: none of a table that only refreshes others."""
-    place = table.schema, table.relation
-    fields = {column.name for column in table.key + table.routing}
-    parent, led = table.parent, any(_leads_to(other, table) for other in tables.values())
-    read: dict[Name, set[str]] = {place: fields} if table.served or led else {}
-    if led and parent:
-        read[place] |= {column.name for column in parent.columns}
-    if table.served:
-        keys = {column.name for column in table.key} if table.document else set()
-        read.setdefault(table.document or place, set()).update(table.columns, keys)
-    return read
-
-
-def _leads_to(child: Table, table: Table) -> bool:
-    return child.parent is not None and child.parent.table == table.name
 
 
 def _right(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import psycopg
 
-from bridge import catalog, event_store, history, inventory, schema, triggers
+from bridge import catalog, event_store, history, inventory, roles, schema, triggers
 from bridge.backoff import Backoff
 from bridge.errors import DatabaseError
 from bridge.triggers import Plan, Step
@@ -112,6 +112,13 @@ def script(config: Config, versions: Path | None = None) -> str:
     alembic = history.alembic_config(config, output=output, versions=versions)
     command.upgrade(alembic, f"{current[0]}:heads" if current else "heads", sql=True)
     return output.getvalue()
+
+
+def grants(config: Config, role: str) -> str:
+    """What a role needs to serve, as SQL for psql. Raises CatalogError."""
+    with _connect(config) as connection:
+        tables = catalog.resolved(connection, config)
+        return roles.script(config.schema, tables, role, events=config.events, context=connection)
 
 
 # What alembic/env.py calls.

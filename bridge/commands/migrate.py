@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from bridge.triggers import Step
 
+SERVING = "rowcast_serve"
+
 HELP = "create, replace and drop triggers until the database has what the config says"
 
 
@@ -22,6 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--plan", action="store_true", help="show what would be done, and do nothing")
     ways.add_argument("--sql", action="store_true", help="print what would be done, for psql")
+    ways.add_argument(
+        "--roles",
+        metavar="ROLE",
+        nargs="?",
+        const=SERVING,
+        help="print what a role needs to serve, for psql (default: %(const)s)",
+    )
     ways.add_argument("--remove", action="store_true", help="take everything out again")
 
 
@@ -35,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join([*lines, *migrate.left(config)] or ["nothing to do"]))
     elif args.sql:
         sys.stdout.write(migrate.script(config, args.versions))
+    elif args.roles:
+        sys.stdout.write(migrate.grants(config, args.roles))
     elif args.remove:
         migrate.remove(config, progress=_tell, versions=args.versions)
     else:

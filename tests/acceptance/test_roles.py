@@ -1,0 +1,154 @@
+"""Two roles and no superuser: one migrates, and one serves with what it was granted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.support import connect
+from tests.support.commands import Rowcast
+from tests.support.replica import following, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TABLES = """
+CREATE TABLE items (id int PRIMARY KEY, shelf text, n int, secret text);
+CREATE TABLE kept (id int PRIMARY KEY, n int);
+CREATE TABLE log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int);
+CREATE TABLE others (id int PRIMARY KEY);
+INSERT INTO items VALUES (1, 'a', 0, 'x');
+INSERT INTO kept VALUES (1, 0);
+"""
+PLAIN = """
+tables:
+  items: {columns: [id, n], topics: [items, "shelves/{shelf}"]}
+"""
+KEPT = (
+    PLAIN
+    + """
+  kept: {durable: true}
+  log: {mode: log, position: id}
+"""
+)
+
+
+class Roles(NamedTuple):
+    owner: str
+    serving: str
+
+
+@pytest.fixture
+def roles(database: str, admin: psycopg.Connection) -> Iterator[Roles]:
+    """The URLs of a role that owns the tables, and of one that may do nothing yet."""
+    tag = uuid4().hex[:8]
+    names = [f"owner_{tag}", f"serving_{tag}"]
+    for name in names:
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+    owner = sql.Identifier(names[0])
+    place = sql.Identifier(urlsplit(database).path[1:])
+    admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(place, owner))
+    admin.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(owner))
+    url = urlsplit(database)
+    made = [url._replace(netloc=f"{name}@{url.hostname}:{url.port}").geturl() for name in names]
+    with connect(made[0]) as session:
+        session.execute(TABLES)
+    try:
+        yield Roles(*made)
+    finally:
+        for name in names:
+            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("config", [PLAIN, KEPT], ids=["notify", "kept"])
+async def test_the_serving_role_serves(
+    roles: Roles, admin: psycopg.Connection, tmp_path: Path, config: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    owner, serving = Rowcast(tmp_path, roles.owner), Rowcast(tmp_path, roles.serving)
+    assert (await owner.run("migrate")).status == 0
+    refused = await serving.run("check")
+    assert refused.status == 3
+    name = urlsplit(roles.serving).username or ""
+    granted = await owner.run("migrate", "--roles", name)
+    assert granted.status == 0, granted.err
+    with connect(roles.owner) as session:
+        session.execute(granted.out)  # type: ignore[arg-type]
+    checked = await serving.run("check")
+    assert checked.status == 0, checked.out
+    topics = ["items", "kept"] if config == KEPT else ["items"]
+    async with serving.serving() as served, following(served.address, *topics) as replica:
+        admin.execute("UPDATE items SET n = 1, shelf = 'b'; UPDATE kept SET n = 1")
+        expected = {topic: rows(admin, f"SELECT id, n FROM {topic}") for topic in topics}
+        await replica.equals(expected)
+        if config == KEPT:
+            admin.execute("INSERT INTO log (n) VALUES (7)")
+            async with following(served.address, "items"):
+                pass
+    _may_do_nothing_else(roles.serving)
+
+
+def _may_do_nothing_else(url: str) -> None:
+    with connect(url) as session:
+        for forbidden in (
+            "SELECT secret FROM items",
+            "SELECT * FROM others",
+            "UPDATE items SET n = 9",
+            "DELETE FROM items",
+            "INSERT INTO items VALUES (9)",
+            "CREATE TABLE rowcast.x ()",
+            "UPDATE rowcast.alembic_version SET version_num = 'x'",
+            "DROP TABLE rowcast.epoch",
+            "CREATE SCHEMA x",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(forbidden)  # type: ignore[arg-type]
+
+
+ESCALATION = """
+CREATE FUNCTION {schema}.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN ALTER TABLE public.items OWNER TO {thief}; END $$;
+CREATE FUNCTION {schema}.to_jsonb(anyelement) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN ALTER TABLE public.items OWNER TO {thief}; RETURN NULL; END $$;
+CREATE FUNCTION {schema}.nextval(regclass) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN ALTER TABLE public.items OWNER TO {thief}; RETURN 1; END $$;
+"""
+
+
+async def test_who_writes_gets_no_rights_by_it(
+    roles: Roles, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    """A search path of their own does not make the bridge's functions run theirs as its owner."""
+    (tmp_path / "config.yaml").write_text(KEPT)
+    assert (await Rowcast(tmp_path, roles.owner).run("migrate")).status == 0
+    thief = sql.Identifier(urlsplit(roles.serving).username or "")
+    admin.execute(sql.SQL("CREATE SCHEMA evil AUTHORIZATION {}").format(thief))
+    admin.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE ON kept, log, items TO {}").format(thief))
+    with connect(roles.serving) as session:
+        session.execute(sql.SQL(ESCALATION).format(schema=sql.Identifier("evil"), thief=thief))
+        session.execute("SET search_path = evil, pg_catalog, public")
+        session.execute("UPDATE kept SET n = 5")
+        session.execute("UPDATE items SET n = 5")
+        session.execute("INSERT INTO log (n) VALUES (5)")
+        owned = admin.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'items'")
+        assert owned.fetchone() == (urlsplit(roles.owner).username,)
+        functions = admin.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc"
+            " WHERE pronamespace = 'rowcast'::regnamespace AND prosecdef"
+        ).fetchall()
+        assert functions, "some run as their owner"
+        pinned = admin.execute(
+            "SELECT bool_and(proconfig::text LIKE '%search_path=pg_catalog%') FROM pg_proc"
+            " WHERE pronamespace = 'rowcast'::regnamespace AND prosecdef"
+        ).fetchone()
+        assert pinned == (True,)
+        for (function,) in functions:
+            with pytest.raises(psycopg.Error):
+                session.execute(f"SELECT {function.partition('(')[0]}()")
