@@ -98,12 +98,15 @@ class Listener:
 
     async def hopping(self, url: str) -> None:
         """Comes and goes, and so is brought up to date at all sorts of moments."""
-        while True:
+        while not self.over:
             async with connect(url, additional_headers=self._headers) as connection:
                 for topic in self.topics:
                     await connection.send(json.dumps({"type": "subscribe", "topic": topic}))
-                for _ in range(60):
-                    self.got.append((await connection.recv()).encode())  # type: ignore[union-attr]
+                # As many messages as it is, or fewer where nothing moves any more.
+                with suppress(TimeoutError):
+                    for _ in range(60):
+                        frame = await asyncio.wait_for(connection.recv(), 1)
+                        self.got.append(frame.encode())  # type: ignore[union-attr]
 
     async def stream(self, address: str) -> None:
         url = urlsplit(address)
@@ -135,13 +138,17 @@ class Listener:
 @asynccontextmanager
 async def listening(bridge: Running) -> AsyncIterator[list[Listener]]:
     listeners = [Listener(tenant) for tenant in TENANTS]
-    asking = [asyncio.create_task(one.states(bridge.http)) for one in listeners]
+    # These connect over and over, and a connection that is cancelled half-way is not closed.
+    asking = [
+        asyncio.create_task(work)
+        for one in listeners
+        for work in (one.states(bridge.http), one.hopping(bridge.url))
+    ]
     tasks = [
         asyncio.create_task(work)
         for one in listeners
         for work in (
             one.websocket(bridge.url),
-            one.hopping(bridge.url),
             one.stream(bridge.http),
         )
     ]
