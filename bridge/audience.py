@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.cursor import Moment
     from bridge.mailbox import Mailbox, Subscription
     from bridge.routes import Request, Topic
+    from bridge.trace import Trace
     from bridge.wire import ChangeMessage, Message
 
 Missed: TypeAlias = "Mapping[Subscription, Sequence[tuple[str, ChangeMessage]]]"
@@ -43,6 +44,7 @@ def tell(
     moment: Moment | None,
     identity: str | None,
     touched: dict[Mailbox, None],
+    trace: Trace | None = None,
 ) -> int:
     """Tell of states that were read; returns how many messages were put into mailboxes."""
     count = 0
@@ -52,7 +54,14 @@ def tell(
             topic.advance(moment)
         if telling := topic.tell(effect, state, topic.cursor(identity)):
             message, hearers = telling
-            count += offer(hearers, state.key_json, message, touched)
+            sent = offer(hearers, state.key_json, message, touched)
+            count += sent
+            if trace is not None:
+                numbers = [s.subscriber.number for s in hearers]
+                about = topic.route.table.name, state.key, topic.name, message.effect
+                trace.told(*about, numbers, sent)
+        elif trace is not None:
+            trace.repeated(topic.route.table.name, state.key, topic.name)
     return count
 
 
@@ -63,8 +72,11 @@ def tell_news(
     now: float,
     identity: str | None,
     touched: dict[Mailbox, None],
-) -> None:
-    """Tell those who do not wait for this read what it shows that nothing told them of."""
+) -> int:
+    """Tell those who do not wait for this read what it shows that nothing told them of.
+
+    Returns how many keys that is.
+    """
     asked = request.topics[topic]
     news = list(topic.sync(snapshot, now, expected=asked.loss is not None))
     if topic.loss is asked.loss:
@@ -76,6 +88,7 @@ def tell_news(
         offer(others, key, message.at(at) if at and n == len(news) else message, touched)
     for subscription in concerned(request, topic)[1]:
         subscription.owed = None
+    return len(news)
 
 
 def bring_up(
@@ -113,6 +126,22 @@ def offer(
             touched[subscription.subscriber] = None
             count += 1
     return count
+
+
+def note(trace: Trace | None, topic: Topic, waiting: Sequence[Subscription], found: int) -> None:
+    """Have it remembered who got a topic's snapshot, and how much of it was news."""
+    if trace is not None:
+        table = topic.route.table.name
+        if found:
+            trace.found(table, topic.name, found)
+        if waiting:
+            trace.snapshot(table, topic.name, [s.subscriber.number for s in waiting])
+
+
+def poison(topic: Topic) -> None:
+    """The row that this topic holds cannot be read."""
+    for subscription in topic.subscriptions:
+        subscription.subscriber.reply(unreadable(topic))
 
 
 def unreadable(topic: Topic) -> Message:

@@ -18,12 +18,13 @@ from bridge.changes import Change, Operation
 from bridge.errors import DatabaseError
 from bridge.feed import PACE
 from bridge.loader import RefusedError
+from bridge.trace import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bridge.audience import Missed
-    from bridge.changes import Dirty, Key, Mark, Snapshot
+    from bridge.changes import Dirty, Key, Mark, Snapshot, State
     from bridge.durable import Durable
     from bridge.errors import ProtocolError
     from bridge.flow import Flow
@@ -99,7 +100,11 @@ class Delivery:
     async def _tell(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
         if flow.relays is not None and dirty:
             await self._relay(flow, flow.relays, dirty)
-        if wanted := [key for key in dirty if self._hub.routes.wants(flow.table.name, key)]:
+        name = flow.table.name
+        wanted = [key for key in dirty if self._hub.routes.wants(name, key)]
+        if self._hub.trace is not None:
+            self._hub.trace.keys(Kind.UNWANTED, name, set(_keys(dirty)) - set(_keys(wanted)))
+        if wanted:
             await self._publish(flow, wanted)
 
     def _begin_anew(self, flow: Flow, gap: Dirty) -> None:
@@ -122,10 +127,17 @@ class Delivery:
         if poisoned:
             self._set_aside(flow, poisoned)
         flow.taken = ()
+        self._note(flow.table.name, states, poisoned)
         durable = self._durable if flow.table.durable else None
         moment = durable.told(flow.table.name) if durable else None
         self._hub.publish(flow.table, dirty, states, moment)
         self._measure(dirty)
+
+    def _note(self, table: str, states: Sequence[State], refused: Sequence[Key]) -> None:
+        if (trace := self._hub.trace) is not None:
+            trace.keys(Kind.READ, table, (s.key for s in states if s.row is not None))
+            trace.keys(Kind.GONE, table, (s.key for s in states if s.row is None))
+            trace.keys(Kind.REFUSED, table, refused)
 
     async def _relay(self, flow: Flow, parent: str, dirty: Sequence[Dirty]) -> None:
         """Only a read tells which rows of the parent these rows belong to."""
@@ -138,6 +150,8 @@ class Delivery:
         self._take_in([Change(parent, key, Operation.UPDATE) for key in read], _lowest(dirty))
 
     def _restore(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
+        if self._hub.trace is not None:
+            self._hub.trace.keys(Kind.FAILED, flow.table.name, _keys(dirty))
         flow.keys.restore(dirty, self._loop.time(), RETRY)
         flow.wake.set()
 

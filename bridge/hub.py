@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.cursor import Moment
     from bridge.mailbox import Permit, Sink
     from bridge.tables import Table
+    from bridge.trace import Trace
     from bridge.wire import Message
 
 
@@ -47,6 +48,7 @@ class Hub:
         self.mailboxes: dict[Mailbox, None] = {}
         self.live = False
         self.identity: str | None = None
+        self.trace: Trace | None = None
         self.on_request: Callable[[], None] = lambda: None
 
     @property
@@ -229,8 +231,9 @@ class Hub:
             if isinstance(answer, ProtocolError):
                 self._refuse((*waiting, *owed), answer)
             else:
-                audience.tell_news(request, topic, answer, now, self.identity, told)
+                found = audience.tell_news(request, topic, answer, now, self.identity, told)
                 audience.bring_up(topic, waiting, answer, missed, self.identity)
+                audience.note(self.trace, topic, waiting, found)
         for mailbox in told:
             mailbox.flush()
             if self.live:
@@ -238,11 +241,9 @@ class Hub:
         self.on_request()
 
     def _refuse(self, waiting: Iterable[Subscription], error: ProtocolError) -> None:
-        for subscription in waiting:
-            self._remove(subscription)
-            subscription.subscriber.reply(
-                wire.error(error.code, str(error), subscription.topic, subscription.id)
-            )
+        for one in waiting:
+            self._remove(one)
+            one.subscriber.reply(wire.error(error.code, str(error), one.topic, one.id))
 
     # What changed, and who is told.
 
@@ -261,7 +262,7 @@ class Hub:
         # Deletes first: where a key only changed its spelling, the row must survive.
         told.sort(key=lambda telling: telling[1] is not Effect.DELETE)
         touched: dict[Mailbox, None] = {}
-        count = audience.tell(told, moment, self.identity, touched)
+        count = audience.tell(told, moment, self.identity, touched, self.trace)
         for mailbox in touched:
             mailbox.flush()
         return count
@@ -283,8 +284,7 @@ class Hub:
         for key in keys:
             for route in self.routes.of(table.name):
                 if route.single and (topic := route.followed.get(route.topic_of(key) or "")):
-                    for subscription in topic.subscriptions:
-                        subscription.subscriber.reply(audience.unreadable(topic))
+                    audience.poison(topic)
 
     def stale(self) -> None:
         """The database is out of reach: say so once to everybody."""

@@ -107,14 +107,16 @@ class Listener:
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        name: str = "rowcast",
     ) -> None:
         """`conninfo` must lead to a session of its own on the primary; times in seconds.
 
         `probe` sends its argument to the channel, by another connection to the same
         database, and `prepare` is awaited before each Gap; both must end promptly when
-        cancelled. `widths` is for `changes.parse`. Raises `DatabaseError`.
+        cancelled. `widths` is for `changes.parse`; `name` is what the session goes by in
+        `pg_stat_activity`. Raises `DatabaseError`.
         """
-        self._target = Target(conninfo, timeout)
+        self._target = Target(conninfo, timeout, name)
         self._listen = sql.SQL("LISTEN {}").format(sql.Identifier(channel))
         self._probe = probe
         self._widths = widths

@@ -13,6 +13,7 @@ again when it can take more.
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from bridge import wire
@@ -31,6 +32,9 @@ CAPACITY = 10_000
 
 CHUNK = 256 * 1024
 """Characters handed to the sink at a time, so that one slow reader cannot fill its buffer."""
+
+
+_numbers = count(1)
 
 
 def everything(_topic: str) -> None:
@@ -169,17 +173,14 @@ class Subscription:
 
 
 class Mailbox:
-    """One subscriber: its subscriptions, and what it has not been sent yet."""
+    """One subscriber: its subscriptions, and what it has not been sent yet.
+
+    `number` is what it goes by in this process.
+    """
 
     __slots__ = (
-        "_ready",
-        "_replies",
-        "behind",
-        "lane",
-        "on_overflow",
-        "permit",
-        "sink",
-        "subscriptions",
+        *("_ready", "_replies", "behind", "lane", "number"),
+        *("on_overflow", "permit", "sink", "subscriptions"),
     )
 
     def __init__(
@@ -189,6 +190,7 @@ class Mailbox:
         permit: Permit = everything,
     ) -> None:
         self.sink = sink
+        self.number = next(_numbers)
         self.on_overflow = on_overflow
         self.permit = permit
         self.subscriptions: dict[str, Subscription] = {}

@@ -30,12 +30,14 @@ from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
 from bridge.health import Health
 from bridge.hub import Hub
+from bridge.inquiry import Inquiry
 from bridge.listener import Listener, Notifier
 from bridge.loader import Loader
 from bridge.logbook import Logbook
 from bridge.logs import Logs
 from bridge.metrics import Metrics
 from bridge.reload import Reload, resolved
+from bridge.trace import Trace
 from bridge.watch import Watch
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Bridge:
         self.metrics = Metrics()
         self.health = Health()
         self.hub = Hub(subscriptions=config.limits.subscriptions)
+        self.hub.trace = Trace() if config.server.inspector else None
         self.gateway = Gateway(config, self.hub, self.health, self.metrics, self.instance)
         self._flows: dict[str, Flow] = {}
         self._stopping = asyncio.Event()
@@ -141,6 +144,7 @@ class Bridge:
             local = pool.local_settings(self.config)
             book = Logbook(connections, loader, self.config.schema, local)
             self._logs = Logs(tables, self.hub.streams, book, self.health, self.metrics)
+            self.gateway.inspector.inquiry = Inquiry(connections, local, tables)
             self.health.clear("database")
             watch = Watch(self.config, tables, connections, self.health, self.metrics)
             async with asyncio.TaskGroup() as tasks:
@@ -196,6 +200,7 @@ class Bridge:
             probe=notifier.notify,
             widths={flow.table.name: flow.table.width for flow in self._flows.values()},
             prepare=self._prepare,
+            name=f"rowcast {self.instance}",
         )
         self._counted = 0, 0
         with closing(notifier):
@@ -226,8 +231,11 @@ class Bridge:
         now = self._loop.time()
         for change in changes:
             flow = self._flows[change.table]
+            followed = self._concerns(flow)
+            if self.hub.trace is not None:
+                self.hub.trace.seen(change, followed=followed)
             # Who follows later reads later: nothing is lost by not keeping this.
-            if not self._concerns(flow):
+            if not followed:
                 continue
             if flow.keys.add(change, now, mark) is not None:
                 self._table_gap(change.table, flow.keys.spilled or mark)
@@ -235,8 +243,13 @@ class Bridge:
         self.metrics.changes.inc(len(changes))
 
     def _table_gap(self, table: str, mark: Mark | None = None) -> None:
-        self.metrics.gaps.inc()
+        self._missed(table)
         self._flows[table].gap(self._loop.time(), mark)
+
+    def _missed(self, table: str | None) -> None:
+        self.metrics.gaps.inc()
+        if self.hub.trace is not None:
+            self.hub.trace.gap(table)
 
     def _concerns(self, flow: Flow) -> bool:
         """Whether anybody follows this table, or one that its rows refresh."""
@@ -246,7 +259,7 @@ class Bridge:
 
     def _resume(self) -> None:
         """LISTEN is confirmed and the epoch bumped: read everything followed anew."""
-        self.metrics.gaps.inc()
+        self._missed(None)
         for flow in self._flows.values():
             flow.clear()
         if self._durable:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Target:
     """Where to connect, and how to speak of it without giving a secret away."""
 
-    def __init__(self, conninfo: str, timeout: float = 5.0) -> None:
+    def __init__(self, conninfo: str, timeout: float = 5.0, name: str = "rowcast") -> None:
         """`timeout` in seconds, for each host. Raises `DatabaseError`."""
         try:
             given = conninfo_to_dict(conninfo)
@@ -43,7 +43,7 @@ class Target:
                 "the connection string cannot be read;"
                 " write postgresql://user:password@host:port/database, percent-encoded"
             ) from None
-        defaults = {"application_name": "rowcast", "connect_timeout": max(2, math.ceil(timeout))}
+        defaults = {"application_name": name, "connect_timeout": max(2, math.ceil(timeout))}
         self.params: dict[str, Any] = {
             **keepalives(conninfo),
             **defaults,

@@ -55,6 +55,12 @@ _PARENTS = """
 SELECT DISTINCT {texts} FROM {table} t, unnest({arrays}) AS k({raw}) WHERE {match}
 """
 
+_STANDING = """
+SELECT ARRAY[{texts}]::text[],
+       EXISTS (SELECT FROM {rows} t, unnest({arrays}) AS k({raw}) WHERE {match})
+FROM {table} t, unnest({arrays}) AS k({raw}) WHERE {match}
+"""
+
 
 class Statements:
     """Composed once each. `schema` is where the epoch lives, `limit` a snapshot's most rows."""
@@ -121,6 +127,18 @@ def _parents(table: Table, parent: Parent) -> sql.Composed:
     """Keys → the keys of the rows that are to be refreshed with them."""
     return sql.SQL(_PARENTS).format(
         texts=_comma(parent.texts("t")),
+        table=table.identifier,
+        raw=_raw(table.key),
+        arrays=_arrays(table.key),
+        match=_match(table.key),
+    )
+
+
+def standing(table: Table) -> sql.Composed:
+    """One key → (texts of `Table.fields`, whether the row meets `where`); nothing if it is gone."""
+    return sql.SQL(_STANDING).format(
+        texts=_comma(column.text("t") for column in table.key + table.routing),
+        rows=table.rows(),
         table=table.identifier,
         raw=_raw(table.key),
         arrays=_arrays(table.key),

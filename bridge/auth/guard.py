@@ -41,6 +41,10 @@ class Guard:
         key = self._key or await self._set.find(kid)
         return tokens.verify(token, key, self._auth.jwt, self._clock())
 
+    def inspects(self, grant: Grant | None) -> bool:
+        """Whether who holds the grant may see what became of others."""
+        return grant is not None and self._auth.inspects(grant.claims)
+
     def check(self, grant: Grant | None, topic: str, template: Template | None) -> None:
         """Raises ProtocolError unless who holds the grant may follow the topic now."""
         if grant is None:

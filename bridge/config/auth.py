@@ -30,6 +30,11 @@ class JwtConfig:
     leeway: float = 10.0
 
 
+def meets(when: Mapping[str, tuple[str, ...]], claims: Claims) -> bool:
+    """Whether the claims say one of the texts of each name."""
+    return all(not set(texts).isdisjoint(said(claims, name)) for name, texts in when.items())
+
+
 @dataclass(frozen=True)
 class Rule:
     """Allows the topics of a pattern to those whose claims say one of the texts of each name."""
@@ -38,17 +43,22 @@ class Rule:
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def allows(self, topic: str, template: Template | None, claims: Claims) -> bool:
-        return self.topic.fits(topic, template, claims) and all(
-            not set(wanted).isdisjoint(said(claims, name)) for name, wanted in self.when.items()
-        )
+        return self.topic.fits(topic, template, claims) and meets(self.when, claims)
 
 
 @dataclass(frozen=True)
 class AuthConfig:
-    """Nothing is allowed but what a rule allows."""
+    """Nothing is allowed but what a rule allows.
+
+    `inspect` is as a rule's `when`: whose claims let them see everything in the inspector.
+    """
 
     jwt: JwtConfig
     allow: tuple[Rule, ...]
+    inspect: Mapping[str, tuple[str, ...]] | None = None
+
+    def inspects(self, claims: Claims) -> bool:
+        return self.inspect is not None and meets(self.inspect, claims)
 
     def allows(self, topic: str, template: Template | None, claims: Claims) -> bool:
         """Whether somebody with these claims may follow a topic, which that template makes."""

@@ -90,6 +90,10 @@ class Auth(Section):
     allow: Annotated[list[Allow], Field(min_length=1)] = Field(
         description="Rules; a topic may be followed if one of them allows it."
     )
+    inspect: When | None = key(
+        "Whose claims let them see everything in the inspector. Default: nobody's.",
+        examples=[{"role": ["admin"]}],
+    )
 
 
 def _open(value: Any, section: Any) -> Any:

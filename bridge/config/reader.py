@@ -177,7 +177,7 @@ def _server(server: Server | None) -> ServerConfig:
 
 def _auth(auth: Auth) -> AuthConfig:
     rules = tuple(Rule(rule.topic, rule.when or {}) for rule in auth.allow)
-    return AuthConfig(JwtConfig(**_given(auth.jwt)), rules)
+    return AuthConfig(JwtConfig(**_given(auth.jwt)), rules, auth.inspect)
 
 
 def _given(section: BaseModel | None, *only: str) -> dict[str, Any]:

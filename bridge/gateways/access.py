@@ -91,6 +91,10 @@ class Access:
         """Whether who asks has a good token, or needs none."""
         return entry.grant is not None or not self.guarded
 
+    def inspects(self, entry: Entry) -> bool:
+        """Whether the inspector tells who asks about others, too."""
+        return self._guard is None or self._guard.inspects(entry.grant)
+
     def check(self, grant: Grant | None, topic: str) -> None:
         """Raises ProtocolError if the topic may not be followed."""
         if self._guard is None:
@@ -99,7 +103,13 @@ class Access:
             self._guard.check(grant, topic, self._template(topic))
         except ProtocolError:
             self._metrics.forbidden.inc()
+            self._note(topic, grant)
             raise
+
+    def _note(self, topic: str, grant: Grant | None) -> None:
+        if self._hub.trace is not None and (route := self._hub.routes.route(topic)):
+            user = "" if grant is None else grant.user
+            self._hub.trace.denied(route.table.name, topic, user)
 
     def _template(self, topic: str) -> Template | None:
         try:

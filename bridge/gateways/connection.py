@@ -74,6 +74,12 @@ class Connection(ServerConnection):
         self._opening: asyncio.Timeout | None = None
 
     @property
+    def peer(self) -> str:
+        """Who this is, for the operator: address, and user if the token in the request says."""
+        host, port = self.remote_address[:2]
+        return f"{self.entry.user} {host}:{port}".strip()
+
+    @property
     def writable(self) -> bool:
         return self.stalled_since is None and self.state is State.OPEN
 

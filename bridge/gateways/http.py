@@ -74,7 +74,7 @@ class Pages:
 
     def _ready(self, reasons: list[str]) -> Response:
         status = HTTPStatus.OK if self._health.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return _json(status, {"ready": self._health.ready, "reasons": reasons})
+        return json_answer(status, {"ready": self._health.ready, "reasons": reasons})
 
     def _text(self) -> Response:
         return respond(
@@ -92,7 +92,7 @@ class Pages:
         for table, template in self._hub.routes.templates():
             tables.setdefault(table, []).append(template)
         entries = [{"name": name, "topics": topics} for name, topics in tables.items()]
-        return _json(HTTPStatus.OK, {"instance": self._instance, "tables": entries})
+        return json_answer(HTTPStatus.OK, {"instance": self._instance, "tables": entries})
 
 
 def _module(code: bytes) -> Response:
@@ -147,7 +147,7 @@ def refusal(error: ProtocolError, status: HTTPStatus | None = None) -> Response:
     if isinstance(error, LimitError):
         status = HTTPStatus.TOO_MANY_REQUESTS
     status = status or _STATUS[error.code]
-    response = _json(status, {"code": error.code, "message": str(error)})
+    response = json_answer(status, {"code": error.code, "message": str(error)})
     if error.code == ErrorCode.UNAUTHENTICATED:
         bad = ', error="invalid_token"' if isinstance(error, TokenError) else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="rowcast"{bad}'
@@ -171,5 +171,5 @@ _PASSING = {HTTPStatus.SERVICE_UNAVAILABLE: (1, 5), HTTPStatus.TOO_MANY_REQUESTS
 """Seconds after which to ask again, from and to."""
 
 
-def _json(status: HTTPStatus, value: Any) -> Response:
+def json_answer(status: HTTPStatus, value: Any) -> Response:
     return respond(status, "application/json", json.dumps(value).encode() + b"\n")

@@ -22,6 +22,7 @@ from bridge.errors import BridgeError, LimitError, ProtocolError
 from bridge.gateways.access import Access, no_token, subprotocol
 from bridge.gateways.connection import WRITE_LIMIT, Connection
 from bridge.gateways.http import Pages, refusal, text, too_large
+from bridge.gateways.inspector import Inspector
 from bridge.gateways.limits import Limits
 from bridge.gateways.origins import allowed
 from bridge.gateways.reading import STATE, STREAM, Reading, forbidden, refused
@@ -71,6 +72,7 @@ class Gateway:
             hub, health, metrics, instance=instance, inspector=config.server.inspector
         )
         self._access = Access(config, hub, metrics)
+        self.inspector = Inspector(hub, health, self._access, instance)
         self._limits = Limits(config, metrics)
         self._reading = Reading(
             config,
@@ -182,9 +184,12 @@ class Gateway:
     async def _page(self, request: Request, target: SplitResult) -> Response:
         entry = await self._access.enter(request.headers, target.query)
         known = self._access.known(entry)
-        if known or not self._pages.guarded(target.path):
-            return self._pages.answer(request.method, target.path, known=known)
-        return refusal(entry.error or no_token())
+        asked = self.inspector.answers(target.path)
+        if not known and (asked or self._pages.guarded(target.path)):
+            return refusal(entry.error or no_token())
+        if asked:
+            return await self.inspector.answer(request, target, entry)
+        return self._pages.answer(request.method, target.path, known=known)
 
     async def _upgrade(
         self, connection: Connection, request: Request, target: SplitResult

@@ -1,0 +1,198 @@
+"""What the inspector page asks: how things stand, and what became of one key.
+
+Without `auth` everybody who reaches the port may ask, as everybody may follow everything.
+With it, who has a good token learns what /metrics and the topics' names say, by table; who
+else is connected, and what became of a key, only one whose claims meet `auth.inspect`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from bridge import __version__
+from bridge.errors import ProtocolError
+from bridge.gateways.connection import Connection
+from bridge.gateways.http import json_answer, refusal, text
+from bridge.trace import Kind
+from bridge.why import answer, filters, topics
+from bridge.wire import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from urllib.parse import SplitResult
+
+    from websockets.http11 import Request, Response
+
+    from bridge.changes import Key
+    from bridge.gateways.access import Access, Entry
+    from bridge.health import Health
+    from bridge.hub import Hub
+    from bridge.inquiry import Inquiry
+    from bridge.mailbox import Mailbox
+    from bridge.tables import Table
+    from bridge.trace import Step, Trace
+
+STATUS, WHY = "/inspector/status", "/inspector/why"
+
+SHOWN = 50
+"""Subscribers, and steps of a key, that are shown; the slowest and the latest."""
+
+FRESH = 5.0
+"""Seconds for which a list of instances is good: several may look at once."""
+
+
+class Inspector:
+    """Answers for one bridge. `inquiry` is there once the database has been reached."""
+
+    def __init__(self, hub: Hub, health: Health, access: Access, instance: str) -> None:
+        self._hub = hub
+        self._health = health
+        self._access = access
+        self._instance = instance
+        self.inquiry: Inquiry | None = None
+        self._instances: tuple[float, list[dict[str, object]]] = (-FRESH, [])
+
+    def answers(self, path: str) -> bool:
+        return self._hub.trace is not None and path in (STATUS, WHY)
+
+    async def answer(self, request: Request, target: SplitResult, entry: Entry) -> Response:
+        """To one who has a good token, or needs none."""
+        if request.method not in ("GET", "HEAD"):
+            return text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.\n")
+        assert self._hub.trace is not None
+        full = self._access.inspects(entry)
+        try:
+            if target.path == STATUS:
+                return json_answer(HTTPStatus.OK, await self._status(self._hub.trace, full=full))
+            if full:
+                return json_answer(HTTPStatus.OK, await self._why(self._hub.trace, target.query))
+            said = "your token does not meet auth.inspect, which says who may see this"
+            return refusal(ProtocolError(ErrorCode.FORBIDDEN, said))
+        except ProtocolError as error:
+            return refusal(error)
+
+    # How things stand.
+
+    async def _status(self, trace: Trace, *, full: bool) -> dict[str, object]:
+        return {
+            "instance": self._instance,
+            "version": __version__,
+            "reasons": list(self._health.reasons.values()),
+            "tables": [self._table(trace, table) for table in self._tables().values()],
+            "instances": await self._known() if full else [],
+            "subscribers": list(self._slowest()) if full else None,
+        }
+
+    def _tables(self) -> dict[str, Table]:
+        return {} if self.inquiry is None else dict(self.inquiry.tables)
+
+    def _table(self, trace: Trace, table: Table) -> dict[str, object]:
+        followed = [len(topic.subscriptions) for topic in self._hub.routes.followed(table.name)]
+        return {
+            "name": table.name,
+            "key": [column.name for column in table.key],
+            "log": table.log,
+            "refreshes": table.parent.table if table.parent else None,
+            "topics": len(followed),
+            "followers": sum(followed),
+            **{name: trace.totals[table.name][name] for name in ("changes", "reads", "messages")},
+        }
+
+    async def _known(self) -> list[dict[str, object]]:
+        now = asyncio.get_running_loop().time()
+        if now - self._instances[0] >= FRESH and self.inquiry is not None:
+            found = [one._asdict() for one in await self.inquiry.instances()]
+            self._instances = now, found
+        return self._instances[1]
+
+    def _slowest(self) -> Iterator[dict[str, object]]:
+        now = asyncio.get_running_loop().time()
+        mailboxes = sorted(self._hub.mailboxes, key=lambda m: (-_stalled(m, now), -_unsent(m)))
+        for mailbox in mailboxes[:SHOWN]:
+            yield {
+                "number": mailbox.number,
+                "peer": _peer(mailbox),
+                "topics": len(self._hub.followed(mailbox)),
+                "unsent": _unsent(mailbox),
+                "stalled": round(_stalled(mailbox, now), 1),
+            }
+
+    # What became of one key.
+
+    async def _why(self, trace: Trace, query: str) -> dict[str, object]:
+        """Raises ProtocolError."""
+        inquiry = self.inquiry
+        if inquiry is None:
+            raise ProtocolError(ErrorCode.UNAVAILABLE, "the database is out of reach; try again")
+        table, key = _asked(query, self._tables())
+        standing = await inquiry.standing(table, key)
+        names = topics(table, key, standing)
+        steps = list(trace.about(table.name, key, names))
+        heard = {name: self._followers(name) for name in names}
+        return {
+            "table": table.name,
+            "key": dict(zip(table.fields, key, strict=False)),
+            "answer": answer(table, steps, standing, sum(heard.values())),
+            "row": standing.row,
+            "topics": [{"name": name, "followers": count} for name, count in heard.items()],
+            "filters": list(filters(table)),
+            "since": trace.since,
+            "steps": [_shown(step) for step in _coalesced(steps)[-SHOWN:]],
+        }
+
+    def _followers(self, name: str) -> int:
+        return next(
+            (len(t.subscriptions) for t in self._hub.routes.followed() if t.name == name), 0
+        )
+
+
+def _asked(query: str, tables: dict[str, Table]) -> tuple[Table, Key]:
+    """Raises ProtocolError unless it names a table, and as many `key` as that has columns."""
+    given = parse_qs(query, keep_blank_values=True)
+    table = tables.get(given.get("table", [""])[0])
+    if table is None:
+        known = ", ".join(list(tables)[:8])
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"no such table; there are {known}")
+    key = tuple(given.get("key", []))
+    if len(key) != len(table.key) or not key or any("\0" in part for part in key):
+        columns = ", ".join(column.name for column in table.key) or "none"
+        raise ProtocolError(
+            ErrorCode.BAD_MESSAGE,
+            f"{table.name} needs a value for each column of its key: {columns}",
+        )
+    return table, key
+
+
+def _coalesced(steps: list[Step]) -> list[tuple[Step, int]]:
+    """Changes that arrived one after the other, of which nothing came between, are one."""
+    found: list[tuple[Step, int]] = []
+    for step in steps:
+        if found and step.kind in (Kind.SEEN, Kind.IGNORED) and found[-1][0].kind is step.kind:
+            found[-1] = step, found[-1][1] + 1
+        else:
+            found.append((step, 1))
+    return found
+
+
+def _shown(noted: tuple[Step, int]) -> dict[str, Any]:
+    step, times = noted
+    names = ("at", "kind", "topic", "detail", "hearers", "told", "later")
+    return {name: getattr(step, name) for name in names} | {"times": times}
+
+
+def _unsent(mailbox: Mailbox) -> int:
+    return sum(len(s.changes) + len(s.pages) for s in mailbox.subscriptions.values())
+
+
+def _stalled(mailbox: Mailbox, now: float) -> float:
+    """Seconds without taking a byte."""
+    since = mailbox.sink.stalled_since
+    return 0.0 if since is None else now - since
+
+
+def _peer(mailbox: Mailbox) -> str:
+    sink = mailbox.sink
+    return sink.peer if isinstance(sink, Connection) else type(sink).__name__
