@@ -56,6 +56,7 @@ def tell(
             message, hearers = telling
             sent = offer(hearers, state.key_json, message, touched)
             count += sent
+            topic.sent += sent
             if trace is not None:
                 numbers = [s.subscriber.number for s in hearers]
                 about = topic.route.table.name, state.key, topic.name, message.effect

@@ -52,7 +52,7 @@ class Topic:
     `waiting` are owed a snapshot that nobody reads yet; `reading` while one is read. There
     is one read at a time, so that reads come back in the order of their versions. `moment`
     is, of a durable table, the last one of which all changes were told, and `loss` is what
-    was missed since, until a read has made up for it.
+    was missed since, until a read has made up for it. `sent` counts messages.
     """
 
     __slots__ = (
@@ -62,6 +62,7 @@ class Topic:
         "name",
         "reading",
         "route",
+        "sent",
         "subscriptions",
         "values",
         "waiting",
@@ -76,6 +77,7 @@ class Topic:
         self.reading = False
         self.moment: Moment | None = None
         self.loss: object | None = None
+        self.sent = 0
         self.ledger = Ledger()
 
     def advance(self, moment: Moment | None) -> None:

@@ -6,14 +6,15 @@ import json
 import random
 from functools import partial
 from http import HTTPStatus
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from bridge.errors import LimitError, ProtocolError, TokenError
+from bridge.gateways import page
 from bridge.gateways.client import modules
+from bridge.gateways.page import assets
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Pages:
         self._paths = {"/healthz": self._healthz, READYZ: self._readyz, "/metrics": self._text}
         self._paths |= {path: partial(_module, code) for path, code in modules().items()}
         if inspector:
-            self._paths |= {"/": self._page, "/inspector/topics": self._topics}
+            self._paths |= {"/": _page, "/inspector/topics": self._topics}
+            self._paths |= {path: partial(_asset, path) for path in assets()}
 
     def watched(self, path: str) -> bool:
         """Whether this is for who watches over the bridge, whom no limit may keep away."""
@@ -50,9 +52,9 @@ class Pages:
         """Whether this shows what only those may see who have a token, where tokens are asked for.
 
         Health and metrics have to be read by what has none: they show counts and no names. The
-        client is what a page gets its first token with.
+        client is what a page gets its first token with. The inspector's scripts say nothing.
         """
-        return path in self._paths and path not in _OPEN
+        return path in self._paths and path not in _OPEN and path not in assets()
 
     def answer(self, method: str, path: str, *, known: bool = True) -> Response:
         """`path` comes without its query; `known` is who has a token, or needs none."""
@@ -81,12 +83,6 @@ class Pages:
             HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", self._metrics.text()
         )
 
-    def _page(self) -> Response:
-        page = files("bridge.gateways").joinpath("page", "index.html").read_bytes()
-        response = respond(HTTPStatus.OK, "text/html; charset=utf-8", page)
-        response.headers["Content-Security-Policy"] = _PAGE_MAY
-        return response
-
     def _topics(self) -> Response:
         tables: dict[str, list[str]] = {}
         for table, template in self._hub.routes.templates():
@@ -102,11 +98,15 @@ def _module(code: bytes) -> Response:
     return response
 
 
-# The page holds its script and style itself and talks to nobody but this server.
-_PAGE_MAY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+def _page() -> Response:
+    response = respond(HTTPStatus.OK, "text/html; charset=utf-8", page.index())
+    response.headers["Content-Security-Policy"] = page.MAY
+    return response
+
+
+def _asset(path: str) -> Response:
+    kind, body = assets()[path]
+    return respond(HTTPStatus.OK, kind, body, caching="no-cache")
 
 
 def respond(status: HTTPStatus, kind: str, body: bytes, *, caching: str = "no-store") -> Response:

@@ -8,6 +8,7 @@ else is connected, and what became of a key, only one whose claims meet `auth.in
 from __future__ import annotations
 
 import asyncio
+from heapq import nlargest
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -84,6 +85,7 @@ class Inspector:
             "tables": [self._table(trace, table) for table in self._tables().values()],
             "instances": await self._known() if full else [],
             "subscribers": list(self._slowest()) if full else None,
+            "followed": self._followed() if full else [],
         }
 
     def _tables(self) -> dict[str, Table]:
@@ -101,6 +103,13 @@ class Inspector:
             **{name: trace.totals[table.name][name] for name in ("changes", "reads", "messages")},
         }
 
+    def _followed(self) -> list[dict[str, object]]:
+        topics = nlargest(SHOWN, self._hub.routes.followed(), key=lambda t: len(t.subscriptions))
+        return [
+            {"name": topic.name, "followers": len(topic.subscriptions), "messages": topic.sent}
+            for topic in topics
+        ]
+
     async def _known(self) -> list[dict[str, object]]:
         now = asyncio.get_running_loop().time()
         if now - self._instances[0] >= FRESH and self.inquiry is not None:
@@ -110,8 +119,8 @@ class Inspector:
 
     def _slowest(self) -> Iterator[dict[str, object]]:
         now = asyncio.get_running_loop().time()
-        mailboxes = sorted(self._hub.mailboxes, key=lambda m: (-_stalled(m, now), -_unsent(m)))
-        for mailbox in mailboxes[:SHOWN]:
+        slowest = nlargest(SHOWN, self._hub.mailboxes, lambda m: (_stalled(m, now), _unsent(m)))
+        for mailbox in slowest:
             yield {
                 "number": mailbox.number,
                 "peer": _peer(mailbox),
@@ -171,7 +180,9 @@ def _coalesced(steps: list[Step]) -> list[tuple[Step, int]]:
     found: list[tuple[Step, int]] = []
     for step in steps:
         if found and step.kind in (Kind.SEEN, Kind.IGNORED) and found[-1][0].kind is step.kind:
-            found[-1] = step, found[-1][1] + 1
+            before, times = found[-1]
+            said = dict.fromkeys([*before.detail.split(", "), step.detail])
+            found[-1] = step._replace(detail=", ".join(said)), times + 1
         else:
             found.append((step, 1))
     return found

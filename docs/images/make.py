@@ -17,7 +17,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support import browser  # noqa: E402
 
-SETTLE = "new Promise(done => setTimeout(() => done(true), 14000))"
+SETTLE = "new Promise(done => setTimeout(() => done(true), {}))"
+ASK = 'document.querySelector("#body tr:nth-child(4) .since").click()'
 
 
 async def main() -> None:
@@ -32,7 +33,9 @@ async def main() -> None:
                 width=1280, height=860, deviceScaleFactor=1, mobile=False,
             )  # fmt: skip
             await page.open(address)
-            await page.evaluate(SETTLE)
+            await page.evaluate(SETTLE.format(14000))
+            await page.evaluate(ASK)
+            await page.evaluate(SETTLE.format(700))
             shot = await page.call("Page.captureScreenshot", format="png")
     finally:
         demo.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -96,6 +97,24 @@ async def test_how_things_stand(database: str, admin: psycopg.Connection) -> Non
         (subscriber,) = status["subscribers"]
         assert subscriber["peer"].startswith("127.0.0.1:")
         assert (subscriber["topics"], subscriber["unsent"], subscriber["stalled"]) == (1, 0, 0)
+
+
+async def test_the_page_runs_no_script_but_its_files(
+    database: str, admin: psycopg.Connection
+) -> None:
+    admin.execute(TABLE)
+    async with running(configure(database, TABLES, auth=AUTH)) as bridge:
+        assert (await http.get(bridge.http, "/")).status == 401
+        page = await http.get(bridge.http, f"/?token={token()}")
+        policy = page.headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert b" style=" not in page.body
+        assert b" onclick=" not in page.body
+        for name in re.findall(rb'"(/inspector/[a-z.]+)"', page.body):
+            asset = await http.get(bridge.http, name.decode())
+            assert asset.status == 200, "it says nothing, and a tag cannot send a token"
+            assert asset.headers["content-type"].startswith(("text/css", "text/javascript"))
 
 
 async def test_a_bad_question_is_said_to_be_one(database: str, admin: psycopg.Connection) -> None:

@@ -130,13 +130,16 @@ async def test_the_page_is_whole_again_after_the_database_was_lost(
 async def test_it_never_goes_back_in_time(database: str, admin: psycopg.Connection) -> None:
     """Late messages, as another instance may send them, handed to the page by hand."""
     async with inspector(database, admin) as page:
-        held = 'replica.entries.get(`{"id":7}`).row?.name ?? "no row"'
+        held = 'rows.replica.entries.get(`{"id":7}`).row?.name ?? "no row"'
+        for name in ("rows", "connection"):
+            load = f"import('/inspector/{name}.js').then((m) => {{ globalThis.{name} = m; }})"
+            await page.evaluate(load)
         seen = []
         for version, name in [("z1", "a"), ("z0", "b"), ("z1", "c"), ("z3", None), ("z2", "d")]:
             row = name and {"id": 7, "name": name}
             change = {"type": "change", "topic": "goods", "table": "goods", "op": "update"}
             text = json.dumps(change | {"key": {"id": 7}, "row": row, "version": version})
-            seen.append(await page.evaluate(f"receive({json.dumps(text)}), {held}"))
+            seen.append(await page.evaluate(f"connection.receive({json.dumps(text)}), {held}"))
         assert seen == ["a", "a", "c", "no row", "no row"]
 
 

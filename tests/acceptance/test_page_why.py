@@ -1,0 +1,213 @@
+"""The inspector's other side in a real browser: tables, who is connected, and why not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.pipeline import Bridge
+from tests.support import browser, http
+from tests.support.bridges import Running, configure, running
+from tests.support.tokens import SECRET, token
+from tests.support.visitor import visiting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import psycopg
+
+    from tests.support.browser import Page
+
+CHROMIUM = browser.find()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
+
+TABLE = """
+CREATE TABLE stock (shelf text, place int, name text, hidden bool NOT NULL DEFAULT false,
+                    room text NOT NULL DEFAULT 'r',
+                    PRIMARY KEY (shelf, place));
+INSERT INTO stock VALUES ('a', 1, '<i>one</i>'), ('b', 2, 'two'), ('c', 3, 'three');
+UPDATE stock SET hidden = place = 3;
+"""
+TABLES = """
+  stock:
+    topics: [stock, "stock/{shelf}/{place}", "shelves/{shelf}", "rooms/{room}"]
+    columns: [shelf, place, name]
+    where: not hidden
+    debounce: 20ms
+"""
+LIVE = 'document.querySelector("#status").dataset.state === "live"'
+ANSWER = 'document.querySelector("#why-answer").textContent'
+STEPS = '[...document.querySelectorAll("#why-steps li")].map((li) => li.innerText).join(" | ")'
+
+
+@asynccontextmanager
+async def inspecting(bridge: Running, where: str) -> AsyncIterator[Page]:
+    assert CHROMIUM is not None
+    async with browser.opened(CHROMIUM, bridge.http + where) as page:
+        await page.until(f"{LIVE} && document.querySelector('#why-table').options.length")
+        yield page
+
+
+async def ask(page: Page, *key: str, expect: str) -> str:
+    """Fill in the form and press its button, until the answer has these words; the steps."""
+    await page.evaluate(
+        f"""(() => {{ document.querySelector("#tab-why").click();
+            document.querySelectorAll("#why-key input").forEach(
+                (input, i) => {{ input.value = {json.dumps(key)}[i]; }});
+            globalThis.asking = setInterval(
+                () => document.querySelector("#why-form").requestSubmit(), 100); }})()"""
+    )
+    await page.until(f"{ANSWER}.includes({json.dumps(expect)})")
+    await page.evaluate("clearInterval(globalThis.asking)")
+    return str(await page.evaluate(STEPS))
+
+
+async def test_why_somebody_did_not_get_it(database: str, admin: psycopg.Connection) -> None:
+    admin.execute(TABLE)
+    async with (
+        running(configure(database, TABLES)) as bridge,
+        inspecting(bridge, "/#stock/a/1") as page,
+    ):
+        with admin.transaction():
+            for room in ("x", "y", "z"):  # equal notifications would be one to PostgreSQL
+                admin.execute("UPDATE stock SET room = %s, name = room WHERE place = 1", [room])
+        steps = await ask(page, "a", "1", expect="Sent as update to 1 subscriber of stock/a/1.")
+        assert "update seen, 3 coalesced" in steps
+        assert "update to 1" in steps
+        admin.execute("UPDATE stock SET room = 'not sent' WHERE place = 1")
+        await ask(page, "a", "1", expect="is what its subscribers were told last")
+        admin.execute("UPDATE stock SET name = 'x' WHERE place = 2")
+        steps = await ask(page, "b", "2", expect="nobody followed a topic of this key")
+        assert "not read: nobody followed a topic of it" in steps
+        await ask(page, "c", "3", expect="does not meet `where`")
+        assert "not hidden" in await page.evaluate('document.querySelector("#why-facts").innerText')
+        await ask(page, "d", "4", expect="There is no such row")
+        assert page.errors == []
+
+
+async def test_a_row_is_asked_about_by_the_keyboard(
+    database: str, admin: psycopg.Connection
+) -> None:
+    admin.execute(TABLE)
+    async with (
+        running(configure(database, TABLES)) as bridge,
+        inspecting(bridge, "/#stock") as page,
+    ):
+        await page.until('document.querySelectorAll("#body tr").length === 2')
+        await page.evaluate('document.querySelector("#body .since").focus()')
+        await page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", text="\r")
+        await page.until(f'{ANSWER} === "Sent in a snapshot of stock to 1 subscriber."')
+        assert await page.evaluate("location.hash") == "#stock", "asked about, and not followed"
+        assert await page.evaluate('document.activeElement.id === "why-answer"')
+        await page.evaluate('document.querySelector("#tab-why").focus()')
+        key = {"key": "ArrowRight", "code": "ArrowRight", "windowsVirtualKeyCode": 39}
+        await page.call("Input.dispatchKeyEvent", type="keyDown", **key)
+        assert await page.evaluate("document.activeElement.id") == "tab-bridge"
+        assert await page.evaluate('!document.querySelector("#panel-bridge").hidden')
+        assert page.errors == []
+
+
+async def test_tables_topics_instances_and_subscribers(
+    database: str, admin: psycopg.Connection
+) -> None:
+    admin.execute(TABLE)
+    async with (
+        running(configure(database, TABLES)) as bridge,
+        inspecting(bridge, "/#stock") as page,
+        visiting(bridge.url, "shelves/b") as visit,
+    ):
+        await visit.begin()
+        rows = '[...document.querySelectorAll("#{} tr")].map((tr) => tr.textContent).join(" | ")'
+        await page.until(f"{rows.format('followed')}.includes('shelves/b')")
+        await page.until(f"{rows.format('tables')}.startsWith('stock2 following')")
+        await page.until(f"{rows.format('instances')}.includes('{bridge.bridge.instance}this one')")
+        await page.until(f"{rows.format('subscribers')}.split(' | ').length === 2")
+        bars = '[...document.querySelectorAll("#latency title")].map((t) => t.textContent)'
+        admin.execute("UPDATE stock SET name = 'y' WHERE place = 2")
+        await page.until(f"{bars}.some((text) => text.endsWith(': 1'))")
+        assert page.errors == []
+
+
+async def test_with_auth_why_is_for_whom_the_config_names(
+    database: str, admin: psycopg.Connection
+) -> None:
+    admin.execute(TABLE)
+    auth = (
+        f"{{jwt: {{secret: {SECRET}}}, inspect: {{role: admin}}, allow: [{{topic: stock}},"
+        " {topic: '**', when: {role: admin}}]}"
+    )
+    async with running(configure(database, TABLES, auth=auth)) as bridge:
+        one = token(sub="bob")
+        refused = await http.get(bridge.http, "/state/shelves/a", Authorization=f"Bearer {one}")
+        assert refused.status == 403
+        async with inspecting(bridge, f"/?token={one}#stock") as page:
+            await page.evaluate('document.querySelector("#tab-bridge").click()')
+            await page.until('!document.querySelector("#private").hidden')
+            await ask(page, "a", "1", expect="auth.inspect")
+        boss = token(role="admin", sub="ann")
+        async with inspecting(bridge, f"/?token={boss}#stock") as page:
+            steps = await ask(page, "a", "1", expect="A token was denied one of its topics.")
+            assert "denied to bob" in steps
+            assert page.errors == []
+
+
+async def test_the_page_outlives_the_bridge(database: str, admin: psycopg.Connection) -> None:
+    admin.execute(TABLE)
+    config = configure(database, TABLES)
+    async with running(config) as bridge:
+        port = bridge.address.result()[1]
+        async with inspecting(bridge, "/#stock/a/1") as page:
+            bridge.bridge.stop()
+            await page.until('document.querySelector("#status").dataset.state === "stale"')
+            admin.execute("UPDATE stock SET name = 'meanwhile' WHERE place = 1")
+            again = Bridge(replace(config, server=replace(config.server, port=port)))
+            serving = asyncio.create_task(again.run())
+            await page.until(
+                f'{LIVE} && document.querySelector("#body").innerText.includes("mean")'
+            )
+            admin.execute("UPDATE stock SET name = 'after' WHERE place = 1")
+            await page.until('document.querySelector("#body [data-heat]")?.textContent === "after"')
+            await ask(page, "a", "1", expect="Sent as update to 1 subscriber of stock/a/1.")
+            again.stop()
+            await serving
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_fits_a_phone_and_can_be_read(
+    database: str, admin: psycopg.Connection, scheme: str
+) -> None:
+    admin.execute(TABLE)
+    async with (
+        running(configure(database, TABLES)) as bridge,
+        inspecting(bridge, "/#stock") as page,
+    ):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await page.call("Emulation.setEmulatedMedia", features=features)
+        size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+        await page.call("Emulation.setDeviceMetricsOverride", **size)
+        for tab in ("log", "tables", "why", "bridge"):
+            await page.evaluate(f'document.querySelector("#tab-{tab}").click()')
+            assert await page.evaluate("document.documentElement.scrollWidth") == 360, tab
+            assert await page.evaluate(_CONTRAST) >= 4.5
+        assert page.errors == []
+
+
+# The least contrast between a text and what is behind it, as WCAG counts it.
+_CONTRAST = """(() => {
+    const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = (color) => parts(color).slice(0, 3).map((c) => c / 255)
+        .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = (e) => { const color = getComputedStyle(e).backgroundColor;
+        return parts(color)[3] === 0 ? behind(e.parentElement) : color; };
+    const texts = [...document.querySelectorAll("p, dt, dd, th, td, h2, button, code, time, small")]
+        .filter((e) => e.checkVisibility() && e.innerText.trim() && !e.closest("[data-heat]"));
+    return Math.min(...texts.map((e) => {
+        const [a, b] = [getComputedStyle(e).color, behind(e)].map(light);
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); }));
+})()"""
