@@ -37,6 +37,9 @@ class Lane:
     def __bool__(self) -> bool:
         return bool(self._messages)
 
+    def __len__(self) -> int:
+        return len(self._messages)
+
     @property
     def characters(self) -> int:
         return self._characters

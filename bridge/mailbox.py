@@ -199,6 +199,11 @@ class Mailbox:
         self._ready: dict[Subscription, None] = {}
         self._replies: deque[Message] = deque()
 
+    @property
+    def unsent(self) -> int:
+        """Changes, pages and events that the subscriber has not taken yet."""
+        return sum(len(s.changes) + len(s.pages) for s in self._ready) + len(self.lane)
+
     def reply(self, message: Message) -> None:
         """Send something that is not about a topic's rows; replies keep their order."""
         self._replies.append(message)

@@ -69,14 +69,14 @@ class Bridge:
         self.metrics = Metrics()
         self.health = Health()
         self.hub = Hub(subscriptions=config.limits.subscriptions)
-        self.hub.trace = Trace() if config.server.inspector else None
+        trace = Trace() if config.server.inspector else None
+        self.hub.trace = self.hub.streams.audience.trace = trace
         self.gateway = Gateway(config, self.hub, self.health, self.metrics, self.instance)
         self._flows: dict[str, Flow] = {}
         self._stopping = asyncio.Event()
         self._reload = Reload()
         self._durable: Durable | None = None
         self._logs: Logs | None = None
-        self._counted = 0, 0
         self._observe()
 
     async def run(self, started: Callable[[str, int], None] = lambda _host, _port: None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bridge.mailbox import Mailbox
     from bridge.message import Message
     from bridge.routes import Route
+    from bridge.trace import Trace
 
 
 class Stream:
@@ -72,6 +73,7 @@ class Audience:
     def __init__(self, routes_of: Callable[[str], Sequence[Route]]) -> None:
         self._routes_of = routes_of
         self._by_topic: dict[str, dict[Stream, None]] = {}
+        self.trace: Trace | None = None
 
     def __iter__(self) -> Iterator[Stream]:
         return iter([stream for streams in self._by_topic.values() for stream in streams])
@@ -93,7 +95,14 @@ class Audience:
         for topic in dict.fromkeys(self._topics(event)):
             hearing = [s for s in self._by_topic.get(topic, ()) if event.seq > s.place.seq]
             if hearing:
+                self._note(topic, event, hearing)
                 yield topic, hearing
+
+    def _note(self, topic: str, event: Event, hearing: Sequence[Stream]) -> None:
+        if self.trace is not None and event.state is not None:
+            numbers = [stream.mailbox.number for stream in hearing]
+            live = sum(stream.live for stream in hearing)
+            self.trace.told(event.table, event.state.key, topic, "event", numbers, live)
 
     def _topics(self, event: Event) -> Iterable[str]:
         if event.state is None:  # it may be anybody's

@@ -37,7 +37,7 @@ class Streams:
     read, and when somebody follows a log topic again; they must not wait."""
 
     def __init__(self, routes_of: Callable[[str], Sequence[Route]]) -> None:
-        self._audience = Audience(routes_of)
+        self.audience = Audience(routes_of)
         self._of: dict[Mailbox, dict[str, Stream]] = {}
         self._due: dict[Stream, None] = {}
         self._lost = False
@@ -143,7 +143,7 @@ class Streams:
         """A read begins: keep what is published from here on. Returns what is settled now."""
         assert self.settled is not None
         stream.kept = []
-        self._audience.add(stream)
+        self.audience.add(stream)
         return self.settled
 
     def bring(
@@ -205,11 +205,11 @@ class Streams:
 
     def heard(self, table: str) -> bool:
         """Whether what is published of this table has to be with its rows."""
-        return bool(self._audience.of(table))
+        return bool(self.audience.of(table))
 
     def fall_back(self, table: str) -> None:
         """What is published next of this table could not be read: its streams read it later."""
-        for stream in self._audience.of(table):
+        for stream in self.audience.of(table):
             self._fall_behind(stream)
 
     def publish(self, events: Sequence[Event], settled: int) -> int:
@@ -217,7 +217,7 @@ class Streams:
         touched: dict[Mailbox, None] = {}
         count = 0
         for event in events:
-            for topic, streams in self._audience.told(event):
+            for topic, streams in self.audience.told(event):
                 told = message(self.identity, topic, event, Place(event.seq))
                 count += self._tell(streams, told, touched)
         self.settled = settled
@@ -279,7 +279,7 @@ class Streams:
 
     def _enliven(self, stream: Stream) -> None:
         stream.live, stream.kept = True, None
-        self._audience.add(stream)
+        self.audience.add(stream)
 
     def _fall_behind(self, stream: Stream) -> None:
         """All up to what is settled is on its way, so it goes on from there."""
@@ -293,7 +293,7 @@ class Streams:
 
     def _deafen(self, stream: Stream) -> None:
         stream.live, stream.kept = False, None
-        self._audience.discard(stream)
+        self.audience.discard(stream)
 
     def _put(self, mailbox: Mailbox, messages: Sequence[Message]) -> None:
         for each in messages:

@@ -83,7 +83,10 @@ def _said(last: Step, table: Table) -> str:
         case Kind.SEEN:
             return f"A change arrived and waits to be read, at most {table.max_wait:g} s."
         case Kind.TOLD:
-            later = f", {last.later} of them with the snapshot they wait for" if last.later else ""
+            with_what = (
+                "the page of the log that they read" if table.log else "the snapshot they wait for"
+            )
+            later = f", {last.later} of them with {with_what}" if last.later else ""
             return f"Sent as {last.detail} to {_subscribers(last.told)} of {last.topic}{later}."
         case Kind.SNAPSHOT:
             return f"Sent in a snapshot of {last.topic} to {_subscribers(last.told)}."

@@ -8,9 +8,10 @@ else is connected, and what became of a key, only one whose claims meet `auth.in
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from heapq import nlargest
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 
 from bridge import __version__
@@ -22,7 +23,7 @@ from bridge.why import answer, filters, topics
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from urllib.parse import SplitResult
 
     from websockets.http11 import Request, Response
@@ -44,6 +45,20 @@ SHOWN = 50
 FRESH = 5.0
 """Seconds for which a list of instances is good: several may look at once."""
 
+STATUS_FRESH = 0.5
+"""And for how many the rest is."""
+
+_HIDDEN: dict[str, object] = {"instances": [], "subscribers": None, "followed": []}
+
+
+class Heard(NamedTuple):
+    """A topic that somebody follows; `messages` are counted for topics of states alone."""
+
+    name: str
+    table: str
+    followers: int
+    messages: int | None
+
 
 class Inspector:
     """Answers for one bridge. `inquiry` is there once the database has been reached."""
@@ -55,6 +70,7 @@ class Inspector:
         self._instance = instance
         self.inquiry: Inquiry | None = None
         self._instances: tuple[float, list[dict[str, object]]] = (-FRESH, [])
+        self._status_of: tuple[float, dict[str, object]] = (-FRESH, {})
 
     def answers(self, path: str) -> bool:
         return self._hub.trace is not None and path in (STATUS, WHY)
@@ -67,7 +83,8 @@ class Inspector:
         full = self._access.inspects(entry)
         try:
             if target.path == STATUS:
-                return json_answer(HTTPStatus.OK, await self._status(self._hub.trace, full=full))
+                status = await self._status(self._hub.trace)
+                return json_answer(HTTPStatus.OK, status if full else status | _HIDDEN)
             if full:
                 return json_answer(HTTPStatus.OK, await self._why(self._hub.trace, target.query))
             said = "your token does not meet auth.inspect, which says who may see this"
@@ -77,38 +94,39 @@ class Inspector:
 
     # How things stand.
 
-    async def _status(self, trace: Trace, *, full: bool) -> dict[str, object]:
-        return {
-            "instance": self._instance,
-            "version": __version__,
-            "reasons": list(self._health.reasons.values()),
-            "tables": [self._table(trace, table) for table in self._tables().values()],
-            "instances": await self._known() if full else [],
-            "subscribers": list(self._slowest()) if full else None,
-            "followed": self._followed() if full else [],
-        }
+    async def _status(self, trace: Trace) -> dict[str, object]:
+        now = asyncio.get_running_loop().time()
+        if now - self._status_of[0] >= STATUS_FRESH:
+            # Where there are many topics this takes some milliseconds: one for all who look.
+            heard = self._heard()
+            self._status_of = (
+                now,
+                {
+                    "instance": self._instance,
+                    "version": __version__,
+                    "reasons": list(self._health.reasons.values()),
+                    "tables": [_table(trace, heard, table) for table in self._tables().values()],
+                    "instances": await self._known(),
+                    "subscribers": list(self._slowest()),
+                    "followed": [one._asdict() for one in nlargest(SHOWN, heard, _by_followers)],
+                },
+            )
+        return self._status_of[1]
 
     def _tables(self) -> dict[str, Table]:
         return {} if self.inquiry is None else dict(self.inquiry.tables)
 
-    def _table(self, trace: Trace, table: Table) -> dict[str, object]:
-        followed = [len(topic.subscriptions) for topic in self._hub.routes.followed(table.name)]
-        return {
-            "name": table.name,
-            "key": [column.name for column in table.key],
-            "log": table.log,
-            "refreshes": table.parent.table if table.parent else None,
-            "topics": len(followed),
-            "followers": sum(followed),
-            **{name: trace.totals[table.name][name] for name in ("changes", "reads", "messages")},
-        }
-
-    def _followed(self) -> list[dict[str, object]]:
-        topics = nlargest(SHOWN, self._hub.routes.followed(), key=lambda t: len(t.subscriptions))
-        return [
-            {"name": topic.name, "followers": len(topic.subscriptions), "messages": topic.sent}
-            for topic in topics
+    def _heard(self) -> list[Heard]:
+        found = [
+            Heard(topic.name, topic.route.table.name, len(topic.subscriptions), topic.sent)
+            for topic in self._hub.routes.followed()
         ]
+        streams = self._hub.streams
+        logs = Counter(name for mailbox in streams.mailboxes for name in streams.followed(mailbox))
+        for name, followers in logs.items():
+            if route := self._hub.routes.route(name):
+                found.append(Heard(name, route.table.name, followers, None))
+        return found
 
     async def _known(self) -> list[dict[str, object]]:
         now = asyncio.get_running_loop().time()
@@ -119,13 +137,13 @@ class Inspector:
 
     def _slowest(self) -> Iterator[dict[str, object]]:
         now = asyncio.get_running_loop().time()
-        slowest = nlargest(SHOWN, self._hub.mailboxes, lambda m: (_stalled(m, now), _unsent(m)))
+        slowest = nlargest(SHOWN, self._hub.mailboxes, lambda m: (_stalled(m, now), m.unsent))
         for mailbox in slowest:
             yield {
                 "number": mailbox.number,
                 "peer": _peer(mailbox),
                 "topics": len(self._hub.followed(mailbox)),
-                "unsent": _unsent(mailbox),
+                "unsent": mailbox.unsent,
                 "stalled": round(_stalled(mailbox, now), 1),
             }
 
@@ -153,9 +171,27 @@ class Inspector:
         }
 
     def _followers(self, name: str) -> int:
-        return next(
-            (len(t.subscriptions) for t in self._hub.routes.followed() if t.name == name), 0
-        )
+        route, streams = self._hub.routes.route(name), self._hub.streams
+        if route is not None and route.table.log:
+            return sum(name in streams.followed(mailbox) for mailbox in streams.mailboxes)
+        topic = route and route.followed.get(name)
+        return len(topic.subscriptions) if topic else 0
+
+
+def _by_followers(heard: Heard) -> int:
+    return heard.followers
+
+
+def _table(trace: Trace, heard: Sequence[Heard], table: Table) -> dict[str, object]:
+    followers = [topic.followers for topic in heard if topic.table == table.name]
+    return {
+        "name": table.name,
+        "key": [column.name for column in table.key],
+        "refreshes": table.parent.table if table.parent else None,
+        "topics": len(followers),
+        "followers": sum(followers),
+        **{name: trace.totals[table.name][name] for name in ("changes", "reads", "messages")},
+    }
 
 
 def _asked(query: str, tables: dict[str, Table]) -> tuple[Table, Key]:
@@ -192,10 +228,6 @@ def _shown(noted: tuple[Step, int]) -> dict[str, Any]:
     step, times = noted
     names = ("at", "kind", "topic", "detail", "hearers", "told", "later")
     return {name: getattr(step, name) for name in names} | {"times": times}
-
-
-def _unsent(mailbox: Mailbox) -> int:
-    return sum(len(s.changes) + len(s.pages) for s in mailbox.subscriptions.values())
 
 
 def _stalled(mailbox: Mailbox, now: float) -> float:

@@ -76,6 +76,23 @@ async def test_every_way_that_a_change_can_take(database: str, admin: psycopg.Co
             await said(bridge, "2", "Sent as delete")
 
 
+async def test_an_event_is_remembered_with_who_got_it(
+    database: str, admin: psycopg.Connection
+) -> None:
+    admin.execute("CREATE TABLE visits (id int PRIMARY KEY)")
+    config = configure(database, "  visits: {mode: log, position: id, durable: true}\n")
+    async with running(config) as bridge, visiting(bridge.url, "visits") as visit:
+        await visit.begin()
+        admin.execute("INSERT INTO visits VALUES (7)")
+        answer = {"answer": ""}
+        while "Sent as event to 1 subscriber of visits" not in answer["answer"]:
+            asked = await http.get(bridge.http, "/inspector/why?table=visits&key=7")
+            answer = asked.json()
+        assert answer["topics"][0] == {"name": "visits", "followers": 1}
+        status = (await http.get(bridge.http, "/inspector/status")).json()
+        assert status["tables"][0]["followers"] == 1
+
+
 async def test_how_things_stand(database: str, admin: psycopg.Connection) -> None:
     admin.execute(TABLE)
     config = configure(database, TABLES)

@@ -22,7 +22,7 @@ export async function poll() {
 }
 
 function perSecond(one, other, seconds) {
-  return other === undefined ? "–" : rate(Math.max(0, one - other) / seconds);
+  return one === null || other === undefined ? "–" : rate(Math.max(0, one - other) / seconds);
 }
 
 function showTables(status, earlier) {
