@@ -18,6 +18,7 @@ from bridge import __version__
 from bridge.errors import ProtocolError
 from bridge.gateways.connection import Connection
 from bridge.gateways.http import json_answer, refusal, text
+from bridge.gateways.sse import EventStream
 from bridge.trace import Kind
 from bridge.why import answer, filters, topics
 from bridge.wire import ErrorCode
@@ -129,8 +130,10 @@ class Inspector:
         return found
 
     async def _known(self) -> list[dict[str, object]]:
+        if self.inquiry is None or "listener" in self._health.reasons:
+            return []  # a database out of reach would be waited for
         now = asyncio.get_running_loop().time()
-        if now - self._instances[0] >= FRESH and self.inquiry is not None:
+        if now - self._instances[0] >= FRESH:
             found = [one._asdict() for one in await self.inquiry.instances()]
             self._instances = now, found
         return self._instances[1]
@@ -238,4 +241,4 @@ def _stalled(mailbox: Mailbox, now: float) -> float:
 
 def _peer(mailbox: Mailbox) -> str:
     sink = mailbox.sink
-    return sink.peer if isinstance(sink, Connection) else type(sink).__name__
+    return sink.peer if isinstance(sink, Connection | EventStream) else "a single read"

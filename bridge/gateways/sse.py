@@ -97,6 +97,10 @@ class EventStream:
         return not self._connection.transport.is_closing()
 
     @property
+    def peer(self) -> str:
+        return f"{self._connection.peer} by SSE"
+
+    @property
     def writable(self) -> bool:
         return self.stalled_since is None and self._open
 
