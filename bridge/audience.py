@@ -102,7 +102,10 @@ def bring_up(
     """Those who wait get the snapshot, or what they have missed."""
     pages: list[Message] | None = None
     at = topic.at(identity, snapshot.moment)
+    shown = dict(snapshot.rows) if topic.viewer is not None else {}
     for subscription in waiting:
+        if topic.viewer is not None:
+            subscription.forget(shown)
         if (changes := missed.get(subscription)) is not None:
             subscription.resume(changes, snapshot.version, at)
         else:

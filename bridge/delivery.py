@@ -19,6 +19,7 @@ from bridge.errors import DatabaseError
 from bridge.feed import PACE
 from bridge.loader import RefusedError
 from bridge.trace import Kind
+from bridge.viewer import label
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from bridge.loader import Loader
     from bridge.metrics import Metrics
     from bridge.routes import Request, Topic
+    from bridge.viewer import Viewer
 
     Answers = Mapping[Topic, Snapshot | ProtocolError]
 
@@ -100,12 +102,14 @@ class Delivery:
     async def _tell(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
         if flow.relays is not None and dirty:
             await self._relay(flow, flow.relays, dirty)
-        name = flow.table.name
-        wanted = [key for key in dirty if self._hub.routes.wants(name, key)]
+        routes, name = self._hub.routes, flow.table.name
+        unwanted = set(dirty)
+        for viewer in routes.viewers(name):
+            if wanted := [key for key in dirty if routes.wants(name, key, viewer)]:
+                unwanted -= set(wanted)
+                await self._publish(flow, wanted, viewer)
         if self._hub.trace is not None:
-            self._hub.trace.keys(Kind.UNWANTED, name, set(_keys(dirty)) - set(_keys(wanted)))
-        if wanted:
-            await self._publish(flow, wanted)
+            self._hub.trace.keys(Kind.UNWANTED, name, {key.key for key in unwanted})
 
     def _begin_anew(self, flow: Flow, gap: Dirty) -> None:
         marks = (mark for mark in (gap.mark, flow.keys.mark()) if mark is not None)
@@ -115,22 +119,22 @@ class Delivery:
         if flow.relays is not None:
             self._gap(flow.relays, mark)
 
-    async def _publish(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
-        read = await self._attempt(
-            f"reload {flow.table.name}", self._loader.load(flow.table, _keys(dirty))
-        )
+    async def _publish(self, flow: Flow, dirty: Sequence[Dirty], viewer: Viewer) -> None:
+        what = f"reload {flow.table.name}{label(viewer)}"
+        loader = self._loader.seen_by(viewer)
+        read = await self._attempt(what, loader.load(flow.table, _keys(dirty)))
         if read is None:
             self._restore(flow, dirty)
             return
         states, poisoned = read
         self._metrics.reloads.inc()
         if poisoned:
-            self._set_aside(flow, poisoned)
+            self._set_aside(flow, poisoned, viewer)
         flow.taken = ()
         self._note(flow.table.name, states, poisoned)
         durable = self._durable if flow.table.durable else None
         moment = durable.told(flow.table.name) if durable else None
-        self._hub.publish(flow.table, dirty, states, moment)
+        self._hub.publish(flow.table, dirty, states, moment, viewer)
         self._measure(dirty)
 
     def _note(self, table: str, states: Sequence[State], refused: Sequence[Key]) -> None:
@@ -155,9 +159,9 @@ class Delivery:
         flow.keys.restore(dirty, self._loop.time(), RETRY)
         flow.wake.set()
 
-    def _set_aside(self, flow: Flow, keys: Sequence[Key]) -> None:
+    def _set_aside(self, flow: Flow, keys: Sequence[Key], viewer: Viewer) -> None:
         self._metrics.poisoned.inc(len(keys))
-        self._hub.poison(flow.table, keys)
+        self._hub.poison(flow.table, keys, viewer)
         # Any role may NOTIFY us keys that are none: they are counted, and said once a minute.
         now = self._loop.time()
         if now >= self._told_of_poison.get(flow.table.name, now):
@@ -174,7 +178,8 @@ class Delivery:
 
     async def _read(self, request: Request) -> None:
         table = request.route.table
-        read = await self._attempt(f"snapshot {table.name}", self._answers(request))
+        what = f"snapshot {table.name}{label(request.viewer)}"
+        read = await self._attempt(what, self._answers(request))
         if read is None:
             self._loop.call_later(RETRY, self._hub.again, request)
             return
@@ -187,7 +192,8 @@ class Delivery:
         durable = self._durable if table.durable else None
         about = await durable.begun() if durable else None
         values = [topic.values for topic in topics]
-        read = await self._loader.snapshots(table, request.route.template, values)
+        loader = self._loader.seen_by(request.viewer)
+        read = await loader.snapshots(table, request.route.template, values)
         answers = dict(zip(topics, read, strict=True))
         if durable is None or about is None:
             return answers, NOBODY

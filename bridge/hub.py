@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from bridge import audience, wire
 from bridge.audience import NOBODY
-from bridge.changes import Effect
 from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription, everything
-from bridge.membership import effects
+from bridge.reach import reached
 from bridge.routes import Request, Routes, Topic
 from bridge.streams import Streams
 from bridge.wire import ErrorCode
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.mailbox import Permit, Sink
     from bridge.tables import Table
     from bridge.trace import Trace
+    from bridge.viewer import Viewer
     from bridge.wire import Message
 
 
@@ -44,7 +44,7 @@ class Hub:
         self._limit = subscriptions
         self.routes = Routes()
         self.streams = Streams(self.routes.of)
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[tuple[str, Viewer], Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
         self.live = False
         self.identity: str | None = None
@@ -77,8 +77,8 @@ class Hub:
 
     def subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         """Register now; reply and snapshot follow when the topic has been read."""
-        mailbox.permit(command.topic)
-        route, values = self.routes.resolve(command.topic)
+        viewer = mailbox.permit(command.topic)
+        route, values = self.routes.resolve(command.topic, viewer)
         known = self.streams.drop(mailbox, command.topic)
         if (old := mailbox.subscriptions.get(command.topic)) is not None:
             self._remove(old)
@@ -88,9 +88,10 @@ class Hub:
         if route.table.log:
             self.streams.subscribe(mailbox, route, values, command)
             return
-        topic = self._topics.get(command.topic) or Topic(command.topic, route, values)
-        self._topics[topic.name] = route.followed[topic.name] = topic
-        subscription = Subscription(mailbox, command)
+        fresh = Topic(command.topic, route, values, viewer)
+        topic = self._topics.setdefault((fresh.name, viewer), fresh)
+        route.add(topic)
+        subscription = Subscription(mailbox, command, viewer)
         mailbox.subscriptions[topic.name] = subscription
         topic.subscriptions[subscription] = None
         self._want(subscription)
@@ -117,7 +118,7 @@ class Hub:
             mailbox.settle()
 
     def _remove(self, subscription: Subscription) -> None:
-        mailbox, topic = subscription.subscriber, self._topics[subscription.topic]
+        mailbox, topic = subscription.subscriber, self._topic(subscription)
         del mailbox.subscriptions[topic.name]
         mailbox.drop(subscription)
         for farewell in subscription.farewells:
@@ -126,8 +127,17 @@ class Hub:
         topic.waiting.pop(subscription, None)
         del topic.subscriptions[subscription]
         if not topic.subscriptions:
-            del self._topics[topic.name], topic.route.followed[topic.name]
-            topic.route.wanted.pop(topic, None)
+            del self._topics[topic.name, topic.viewer]
+            topic.route.remove(topic)
+
+    def _topic(self, subscription: Subscription) -> Topic:
+        return self._topics[subscription.topic, subscription.viewer]
+
+    def look(self, mailbox: Mailbox) -> None:
+        """It may have become another viewer: what it saw as the former one begins anew."""
+        for old in list(mailbox.subscriptions.values()):
+            if old.viewer != mailbox.permit(old.topic):
+                self.subscribe(mailbox, old.again())
 
     def renew(self, tables: Iterable[Table]) -> None:
         """Other tables are served: who follows what is not as it was begins it anew, or is told.
@@ -141,7 +151,7 @@ class Hub:
         for topic in self.routes.followed():
             topic.reading = False
         for old in moved:
-            self._move(old.subscriber, wire.Subscribe(old.topic, old.id, old.snapshot))
+            self._move(old.subscriber, old.again())
         for mailbox, command in self.streams.renew(self.routes.route):
             self._move(mailbox, command)
 
@@ -194,7 +204,7 @@ class Hub:
         self.on_request()
 
     def _want(self, subscription: Subscription) -> None:
-        topic = self._topics[subscription.topic]
+        topic = self._topic(subscription)
         subscription.want()
         subscription.subscriber.drop(subscription)
         topic.waiting[subscription] = None
@@ -253,38 +263,24 @@ class Hub:
         dirty: Iterable[Dirty],
         states: Iterable[State],
         moment: Moment | None = None,
+        viewer: Viewer = None,
     ) -> int:
         """Tell everybody concerned; returns how many messages were put into mailboxes.
 
-        With these, all changes are told that `moment` sees.
+        With these, all changes are told that `moment` sees. The states are as `viewer` sees them.
         """
-        told = self._concerned(table, {key.key: key for key in dirty}, states)
-        # Deletes first: where a key only changed its spelling, the row must survive.
-        told.sort(key=lambda telling: telling[1] is not Effect.DELETE)
+        routes = [route for route in self.routes.of(table.name) if route.of(viewer)]
+        told = reached(routes, table, {key.key: key for key in dirty}, states, viewer)
         touched: dict[Mailbox, None] = {}
         count = audience.tell(told, moment, self.identity, touched, self.trace)
         for mailbox in touched:
             mailbox.flush()
         return count
 
-    def _concerned(
-        self, table: Table, dirty: Mapping[tuple[str, ...], Dirty], states: Iterable[State]
-    ) -> list[tuple[Topic, Effect, State]]:
-        routes = [route for route in self.routes.of(table.name) if route.followed]
-        return [
-            (route.followed[name], effect, state)
-            for state in states
-            for route in routes
-            for name, effect in effects(route.template, table.fields, dirty[state.key], state)
-            if name in route.followed
-        ]
-
-    def poison(self, table: Table, keys: Iterable[Key]) -> None:
+    def poison(self, table: Table, keys: Iterable[Key], viewer: Viewer = None) -> None:
         """PostgreSQL refuses to read these keys: those who follow just one are told."""
-        for key in keys:
-            for route in self.routes.of(table.name):
-                if route.single and (topic := route.followed.get(route.topic_of(key) or "")):
-                    audience.poison(topic)
+        for topic in self.routes.singles(table.name, keys, viewer):
+            audience.poison(topic)
 
     def stale(self) -> None:
         """The database is out of reach: say so once to everybody."""

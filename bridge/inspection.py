@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from bridge import catalog, conditions, migrate, roles
+from bridge import catalog, conditions, migrate, policies, roles
 from bridge.errors import BridgeError, CatalogError
 from bridge.gateways import access
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.config import Config
+    from bridge.config.auth import RlsConfig
     from bridge.tables import Name, Table
 
 QUEUE_WARNING = 0.01
@@ -63,6 +64,8 @@ def _database(config: Config, connection: psycopg.Connection[Any]) -> Iterator[F
             yield Finding("config", str(problem))
         return
     yield from _rights(config, connection, tables)
+    if config.rls:
+        yield from _policies(config, config.rls, connection, tables)
     yield from _passed_by(connection, tables)
     yield from _capture(config, connection, tables)
 
@@ -116,23 +119,62 @@ def _heard(listener: psycopg.Connection[Any], nonce: str) -> Iterator[psycopg.No
 def _rights(
     config: Config, connection: psycopg.Connection[Any], tables: Mapping[str, Table]
 ) -> Iterator[Finding]:
+    """Of the serving role; where policies decide, states are not its to read."""
+    states = config.rls is None
     for table in tables.values():
-        for place, columns in roles.read(table, tables).items():
+        for place, columns in roles.read(table, tables, states=states).items():
             yield from _right(connection, table, place, columns)
-        if table.where and conditions.forbidden(connection, table):
-            role = connection.info.user
-            yield Finding(table.name, f"{role} may not read what `where` names; GRANT SELECT on it")
-    yield from _epoch(config, connection)
+        if states:
+            yield from _condition(connection, table)
+    yield from _epoch(config, connection, "SELECT,UPDATE")
+
+
+def _condition(connection: psycopg.Connection[Any], table: Table) -> Iterator[Finding]:
+    if table.where and conditions.forbidden(connection, table):
+        role = _role(connection)
+        yield Finding(table.name, f"{role} may not read what `where` names; GRANT SELECT on it")
+
+
+def _policies(
+    config: Config,
+    rls: RlsConfig,
+    connection: psycopg.Connection[Any],
+    tables: Mapping[str, Table],
+) -> Iterator[Finding]:
+    """Of the role that states are read under."""
+    if (refusal := policies.refusal(connection, rls)) is not None:
+        yield Finding(*refusal)
+        return
+    served = [table for table in tables.values() if table.served]
+    with policies.acting(connection, rls):
+        for table in served:
+            for place, columns in roles.read(table, {}, states=True).items():
+                yield from _right(connection, table, place, columns, expected=True)
+            yield from _condition(connection, table)
+        yield from _epoch(config, connection, "SELECT")
+    for table in served:
+        yield from (Finding(*remark) for remark in policies.remarks(connection, rls, table))
+
+
+def _role(connection: psycopg.Connection[Any]) -> str:
+    ((role,),) = connection.execute("SELECT current_user::text").fetchall()
+    return str(role)
 
 
 def _right(
-    connection: psycopg.Connection[Any], table: Table, place: Name, columns: set[str]
+    connection: psycopg.Connection[Any],
+    table: Table,
+    place: Name,
+    columns: set[str],
+    *,
+    expected: bool = False,
 ) -> Iterator[Finding]:
+    """`expected`: that row security filters is what it is there for."""
     relation = catalog.read(connection, [place])[place]
     if relation is None:  # dropped a moment ago
         return
     may = catalog.privileges(connection, [relation.oid])[relation.oid]
-    role = connection.info.user
+    role = _role(connection)
     if not may.enters:
         yield Finding(table.name, f"{role} may not enter schema {place[0]}; GRANT USAGE")
     if missing := sorted(columns - set(may.columns)):
@@ -141,7 +183,7 @@ def _right(
             f"{role} may not read {', '.join(missing)} of {relation.shown};"
             f" GRANT SELECT ON {relation.shown} TO {role}",
         )
-    if may.filtered:
+    if may.filtered and not expected:
         yield Finding(
             table.name,
             f"row security filters what {role} sees of {relation.shown}; subscribers get no more",
@@ -168,19 +210,20 @@ def _passed_by(
             )
 
 
-def _epoch(config: Config, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+def _epoch(config: Config, connection: psycopg.Connection[Any], rights: str) -> Iterator[Finding]:
     name = sql.Identifier(config.schema, "epoch").as_string(connection)
-    statement = "SELECT to_regclass(%(e)s) IS NULL OR has_table_privilege(%(e)s, 'SELECT,UPDATE')"
+    statement = "SELECT to_regclass(%(e)s) IS NULL OR has_table_privilege(%(e)s, %(rights)s)"
     try:
-        allowed = connection.execute(statement, {"e": name}).fetchone()
+        with connection.transaction():
+            allowed = connection.execute(statement, {"e": name, "rights": rights}).fetchone()
     except psycopg.errors.InsufficientPrivilege:
         allowed = (False,)
     if allowed != (True,):
-        role = connection.info.user
+        role = _role(connection)
         yield Finding(
             config.schema,
             f"{role} may not use it; GRANT USAGE ON SCHEMA {config.schema} TO {role};"
-            f" GRANT SELECT, UPDATE ON {config.schema}.epoch TO {role}",
+            f" GRANT {rights.replace(',', ', ')} ON {config.schema}.epoch TO {role}",
         )
 
 

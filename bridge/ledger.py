@@ -54,6 +54,11 @@ class Ledger:
         """Whether a whole read of the topic has been taken in."""
         return self._floor != ""
 
+    def holds(self, key: str) -> bool:
+        """Whether its subscribers were told that this key is there."""
+        told = self._told.get(key)
+        return told is not None and told.digest is not None
+
     def tell(
         self, key: str, digest: int | None, version: str, hint: Effect, *, reading: bool
     ) -> Verdict | None:

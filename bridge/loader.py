@@ -9,6 +9,7 @@ the culprit stands alone, and everything else is read.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
@@ -16,6 +17,7 @@ import psycopg
 from bridge.changes import Snapshot, State
 from bridge.cursor import Moment
 from bridge.errors import BridgeError, DatabaseError, ProtocolError
+from bridge.opening import Opening
 from bridge.statements import Statements
 from bridge.wire import ErrorCode
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     from psycopg import sql
 
     from bridge.changes import Key
+    from bridge.config.auth import RlsConfig
     from bridge.tables import Table
     from bridge.topics import Template
+    from bridge.viewer import Viewer
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
@@ -38,6 +42,15 @@ _POISON = (
     psycopg.IntegrityError,
     psycopg.errors.ProgramLimitExceeded,
     UnicodeError,
+)
+
+# A policy may also fail because of who looks. That is said to those who look alike, and
+# must not keep the bridge busy with trying again.
+_POLICY = (
+    *_POISON,
+    psycopg.errors.RaiseException,
+    psycopg.errors.CardinalityViolation,
+    psycopg.errors.UndefinedObject,
 )
 
 _ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -77,13 +90,23 @@ class Loader:
         *,
         snapshot_rows: int = 10_000,
         settings: sql.Composed | None = None,
+        rls: RlsConfig | None = None,
     ) -> None:
-        """`settings`, if given, are what every transaction has to begin with."""
+        """`settings` and `rls` are as in `Opening`."""
         self._pool = pool
-        self._settings = settings
+        self._opening = Opening(settings, rls)
+        self._poison: tuple[type[Exception], ...] = _POISON
         self._limit = snapshot_rows
         self._statements = Statements(schema, snapshot_rows)
         self.reads = 0
+
+    def seen_by(self, viewer: Viewer) -> Loader:
+        """One that reads what PostgreSQL's policies show to this viewer."""
+        if viewer == self._opening.viewer:
+            return self
+        other = copy(self)
+        other._opening, other._poison = self._opening.seen_by(viewer), _POLICY
+        return other
 
     async def load(
         self,
@@ -97,11 +120,12 @@ class Loader:
         `within` reads in a transaction that is open, and does not give up. Raises
         `psycopg.Error` where the database, and not a key, is the reason, and `RefusedError`.
         """
+        self._opening.check()
         tries = tries or Tries(None if within else TRIES)
         columns = [list(column) for column in zip(*keys, strict=True)]
         try:
             rows = await self._read(self._statements.load(table), columns, within)
-        except _POISON:
+        except self._poison:
             tries.count()
             if len(keys) == 1:
                 return [], list(keys)
@@ -121,7 +145,7 @@ class Loader:
         statement = self._statements.parents(table, table.parent)
         try:
             rows = await self._read(statement, columns, expect=False)
-        except _POISON:
+        except self._poison:
             tries.count()
             if len(keys) == 1:
                 return []
@@ -137,9 +161,10 @@ class Loader:
 
         Raises `psycopg.Error` where the database, and not a value, is the reason.
         """
+        self._opening.check()
         try:
             rows = await self._read(self._statements.snapshot(table, template), _columns(values))
-        except _POISON:
+        except self._poison:
             if len(values) == 1:
                 return [await self._set_aside(table, template, values[0])]
             middle = len(values) // 2
@@ -159,13 +184,13 @@ class Loader:
         """
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(_ONE_MOMENT)
-            if self._settings is not None:
-                await connection.execute(self._settings)
+            await self._opening.say(connection)
             try:
                 statement = self._statements.keys(table, template)
                 found = await self._read(statement, _columns([value]), connection)
-            except _POISON as error:
-                return ProtocolError(ErrorCode.UNKNOWN_TOPIC, _refusal(table, template, error))
+            except self._poison as error:
+                said = None if self._opening.viewer else error
+                return ProtocolError(ErrorCode.UNKNOWN_TOPIC, _refusal(table, template, said))
             keys = [tuple(texts) for _, texts in found if texts is not None]
             states, refused = await self.load(table, keys, connection) if keys else ([], [])
         rows = [(state.key_json, state.row) for state in states if state.row is not None]
@@ -193,10 +218,10 @@ class Loader:
     async def _fetch(
         self, connection: Connection, statement: sql.Composed, columns: list[list[str]]
     ) -> list[Any]:
-        if self._settings is None:
+        if not self._opening:
             return await _fetch(connection, statement, columns)
         async with connection.transaction():
-            await connection.execute(self._settings)
+            await self._opening.say(connection)
             return await _fetch(connection, statement, columns)
 
     def _answers(
@@ -256,7 +281,10 @@ def _state(
     return State(key, tuple(texts), key_json, row, version)
 
 
-def _refusal(table: Table, template: Template, error: Exception) -> str:
+def _refusal(table: Table, template: Template, error: Exception | None) -> str:
+    """Without an error what PostgreSQL says is not passed on: a policy may fail at any row."""
     said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     reason = said or "the value cannot be read"
+    if error is None:
+        reason = "the value cannot be read, or a policy fails for your claims"
     return f"no such topic of {table.name} ({template.text}): {reason}"

@@ -17,15 +17,17 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from bridge import wire
+from bridge.changes import Effect
 from bridge.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
     from typing import TypeAlias
 
+    from bridge.viewer import Viewer
     from bridge.wire import ChangeMessage, Message
 
-    Permit: TypeAlias = Callable[[str], None]
+    Permit: TypeAlias = Callable[[str], Viewer]
 
 CAPACITY = 10_000
 """Unsent changes of one subscription."""
@@ -37,8 +39,10 @@ CHUNK = 256 * 1024
 _numbers = count(1)
 
 
-def everything(_topic: str) -> None:
-    """Permits it. Another `Permit` raises ProtocolError for what its subscriber may not follow."""
+def everything(_topic: str) -> Viewer:
+    """Permits it, to nobody in particular. Another `Permit` may say as whom its subscriber sees
+    the topic, and raises ProtocolError for what it may not follow."""
+    return None
 
 
 class Sink(Protocol):
@@ -85,9 +89,11 @@ class Subscription:
         "snapshot",
         "subscriber",
         "topic",
+        "viewer",
     )
 
-    def __init__(self, subscriber: Mailbox, command: wire.Subscribe) -> None:
+    def __init__(self, subscriber: Mailbox, command: wire.Subscribe, viewer: Viewer = None) -> None:
+        self.viewer = viewer
         self.subscriber = subscriber
         self.topic = command.topic
         self.id = command.id
@@ -102,6 +108,10 @@ class Subscription:
         self.postponed = False
         self.pages: deque[Message] = deque()
         self.changes: dict[str, ChangeMessage] = {}
+
+    def again(self) -> wire.Subscribe:
+        """The command that began it, to begin it anew."""
+        return wire.Subscribe(self.topic, self.id, self.snapshot)
 
     @property
     def level(self) -> bool:
@@ -136,6 +146,15 @@ class Subscription:
         self.floor = None
         self.request = self.owed = None
         self.changes.clear()
+
+    def forget(self, keys: Container[str]) -> None:
+        """A snapshot of these keys came: a delete of any other would name what it has not shown."""
+        unsent = self.changes.items()
+        self.changes = {
+            key: change
+            for key, change in unsent
+            if key in keys or change.effect is not Effect.DELETE
+        }
 
     def bring_up(self, pages: Iterable[Message], version: str) -> None:
         """A snapshot came: what it shows already need not be sent again.

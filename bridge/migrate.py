@@ -118,7 +118,14 @@ def grants(config: Config, role: str) -> str:
     """What a role needs to serve, as SQL for psql. Raises CatalogError."""
     with _connect(config) as connection:
         tables = catalog.resolved(connection, config)
-        return roles.script(config.schema, tables, role, events=config.events, context=connection)
+        return roles.script(
+            config.schema,
+            tables,
+            role,
+            events=config.events,
+            context=connection,
+            viewers=config.rls.role if config.rls else None,
+        )
 
 
 # What alembic/env.py calls.

@@ -124,12 +124,12 @@ class Bridge:
         self._flows = {name: Flow(table, relays(table, tables)) for name, table in tables.items()}
         async with pool.open_pool(self.config) as connections:
             self._prepare = partial(pool.bump_epoch, connections, self.config.schema)
-            limit = self.config.limits.snapshot_rows
             loader = Loader(
                 connections,
                 self.config.schema,
-                snapshot_rows=limit,
+                snapshot_rows=self.config.limits.snapshot_rows,
                 settings=pool.local_settings(self.config),
+                rls=self.config.rls,
             )
             self._durable = self._keeper(connections, loader)
             delivery = Delivery(

@@ -105,7 +105,7 @@ def _returning(
         if not isinstance(answer, Snapshot) or answer.moment is None:
             continue
         for subscription in asked.waiting:
-            since = subscription.since
+            since = subscription.since if topic.viewer is None else None
             moment = since and cursor.moment(since, about.identity, topic.name)
             # One from the future is of a database that went back in time.
             if moment and moment.completed <= answer.moment.completed:

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from bridge.tables import Name, Table
 
 
-def read(table: Table, tables: Mapping[str, Table]) -> dict[Name, set[str]]:
-    """The columns that serving reads, by relation: none of a table that only refreshes others."""
+def read(table: Table, tables: Mapping[str, Table], *, states: bool = True) -> dict[Name, set[str]]:
+    """The columns that serving reads, by relation: none of a table that only refreshes others.
+
+    Without `states`, which another role reads, what is left is which rows lead to which.
+    """
+    served = states and table.served
     place = table.schema, table.relation
     fields = {column.name for column in table.key + table.routing}
     parent, led = table.parent, any(_leads_to(other, table) for other in tables.values())
-    read: dict[Name, set[str]] = {place: fields} if table.served or led else {}
+    read: dict[Name, set[str]] = {place: fields} if served or led else {}
     if led and parent:
         read[place] |= {column.name for column in parent.columns}
-    if table.served:
+    if served:
         keys = {column.name for column in table.key} if table.document else set()
         read.setdefault(table.document or place, set()).update(table.columns, keys)
     return read
@@ -33,10 +37,22 @@ def _leads_to(child: Table, table: Table) -> bool:
 
 
 def script(
-    schema: str, tables: Mapping[str, Table], role: str, *, events: bool, context: AdaptContext
+    schema: str,
+    tables: Mapping[str, Table],
+    role: str,
+    *,
+    events: bool,
+    context: AdaptContext,
+    viewers: str | None = None,
 ) -> str:
-    """SQL for whoever makes the roles; to be run after the migration, and again after others."""
-    lines = [statement.as_string(context) for statement in _grants(schema, tables, role, events)]
+    """SQL for whoever makes the roles; to be run after the migration, and again after others.
+
+    `viewers` is the role that states are read under, if that is another one.
+    """
+    found = [*_grants(schema, tables, role, events, states=viewers is None)]
+    if viewers is not None:
+        found += _lent(schema, tables, role, viewers)
+    lines = [statement.as_string(context) for statement in found]
     return "\n".join([_OWNER, f"-- {role}: what serves.", *lines, ""])
 
 
@@ -55,11 +71,11 @@ _READ_ONLY = sql.SQL("REVOKE INSERT, UPDATE, TRUNCATE ON {0}.events, {0}.channel
 
 
 def _grants(
-    schema: str, tables: Mapping[str, Table], role: str, events: bool
+    schema: str, tables: Mapping[str, Table], role: str, events: bool, *, states: bool
 ) -> Iterator[sql.Composed]:
     to, own = sql.Identifier(role), sql.Identifier(schema)
     yield sql.SQL("-- CREATE ROLE {} LOGIN PASSWORD '…';").format(to)
-    yield from _readable(tables, to)
+    yield from _readable(tables, to, states=states)
     yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {};").format(own, to)
     yield sql.SQL("GRANT SELECT, UPDATE ON {}.epoch TO {};").format(own, to)
     if events or any(table.durable or table.log for table in tables.values()):
@@ -68,12 +84,26 @@ def _grants(
         yield _READ_ONLY.format(own, to)
 
 
-def _readable(tables: Mapping[str, Table], to: sql.Identifier) -> Iterator[sql.Composed]:
+def _lent(
+    schema: str, tables: Mapping[str, Table], role: str, viewers: str
+) -> Iterator[sql.Composed]:
+    """What the role needs that policies apply to."""
+    to, own = sql.Identifier(viewers), sql.Identifier(schema)
+    yield sql.SQL("-- {}: whom states are read as.").format(to)
+    yield from _readable({n: t for n, t in tables.items() if t.served}, to, states=True)
+    yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {};").format(own, to)
+    yield sql.SQL("GRANT SELECT ON {}.epoch TO {};").format(own, to)
+    yield sql.SQL("GRANT {} TO {};").format(to, sql.Identifier(role))
+
+
+def _readable(
+    tables: Mapping[str, Table], to: sql.Identifier, *, states: bool
+) -> Iterator[sql.Composed]:
     """Columns of relations; all of one whose `where` may name any."""
     wanted: dict[tuple[str, str], set[str]] = {}
-    whole = {(table.schema, table.relation) for table in tables.values() if table.where}
+    whole = {(t.schema, t.relation) for t in tables.values() if states and t.where}
     for table in tables.values():
-        for (schema, relation), columns in read(table, tables).items():
+        for (schema, relation), columns in read(table, tables, states=states).items():
             assert schema is not None, "the catalog has told"
             wanted.setdefault((schema, relation), set()).update(columns)
     for schema in sorted({schema for schema, _ in wanted}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge import wire
@@ -14,18 +15,23 @@ from bridge.topics import specific
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from bridge.changes import Dirty, Key, Snapshot, State
     from bridge.cursor import Moment
     from bridge.mailbox import Subscription
     from bridge.tables import Table
     from bridge.topics import Template
+    from bridge.viewer import Viewer
     from bridge.wire import ChangeMessage
+
+_LOG = "log topics are read without row-level security, so with auth.rls nobody may follow them"
+
+_NONE: Mapping[str, Topic] = MappingProxyType({})
 
 
 class Route:
-    """One template of one table, and the topics of it that somebody follows.
+    """One template of one table, and the topics of it that somebody follows, by viewer.
 
     `keyed`: a row's key alone decides its topic. `single`: a topic holds one row at most.
     """
@@ -38,8 +44,21 @@ class Route:
         key = {column.name for column in table.key}
         self.keyed = key.issuperset(template.columns)
         self.single = key == set(template.columns)
-        self.followed: dict[str, Topic] = {}
+        self.followed: dict[Viewer, dict[str, Topic]] = {}
         self.wanted: dict[Topic, None] = {}
+
+    def of(self, viewer: Viewer) -> Mapping[str, Topic]:
+        """The topics that this viewer follows, by name."""
+        return self.followed.get(viewer, _NONE)
+
+    def add(self, topic: Topic) -> None:
+        self.followed.setdefault(topic.viewer, {})[topic.name] = topic
+
+    def remove(self, topic: Topic) -> None:
+        del self.followed[topic.viewer][topic.name]
+        if not self.followed[topic.viewer]:
+            del self.followed[topic.viewer]
+        self.wanted.pop(topic, None)
 
     def topic_of(self, key: Key) -> str | None:
         """The topic a key belongs to, where the key alone decides."""
@@ -47,7 +66,7 @@ class Route:
 
 
 class Topic:
-    """A topic somebody follows.
+    """A topic somebody follows; to each viewer, where there are any, it is another one.
 
     `waiting` are owed a snapshot that nobody reads yet; `reading` while one is read. There
     is one read at a time, so that reads come back in the order of their versions. `moment`
@@ -65,10 +84,14 @@ class Topic:
         "sent",
         "subscriptions",
         "values",
+        "viewer",
         "waiting",
     )
 
-    def __init__(self, name: str, route: Route, values: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, route: Route, values: tuple[str, ...], viewer: Viewer = None
+    ) -> None:
+        self.viewer = viewer
         self.name = name
         self.route = route
         self.values = values
@@ -94,8 +117,13 @@ class Topic:
         return self.at(identity, self.moment)
 
     def at(self, identity: str | None, moment: Moment | None) -> str | None:
-        """The cursor for a moment, as far as there is one."""
+        """The cursor for a moment, as far as there is one.
+
+        What changed since would name rows that a viewer may not see: they have none.
+        """
         if identity is None or moment is None or not self.route.table.durable:
+            return None
+        if self.viewer is not None:
             return None
         return of_moment(identity, self.name, moment)
 
@@ -145,10 +173,11 @@ class Asked(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Topics of one route to be read now, each with those it is read for."""
+    """Topics of one route and viewer to be read now, each with those it is read for."""
 
     route: Route
     topics: dict[Topic, Asked]
+    viewer: Viewer = None
 
 
 class Routes:
@@ -193,10 +222,12 @@ class Routes:
         """(table, template) of every kind of topic there is, in the config's order."""
         return [(r.table.name, r.template.text) for rs in self._by_table.values() for r in rs]
 
-    def resolve(self, name: str) -> tuple[Route, tuple[str, ...]]:
+    def resolve(self, name: str, viewer: Viewer = None) -> tuple[Route, tuple[str, ...]]:
         """A topic's name → where it comes from, and its values. Raises ProtocolError."""
         for route in self._routes:
             if (values := route.template.match(name)) is not None:
+                if viewer is not None and route.table.log:
+                    raise ProtocolError(ErrorCode.FORBIDDEN, _LOG)
                 return route, values
         known = ", ".join(route.template.text for route in self._routes[:8])
         raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; there are {known}")
@@ -207,18 +238,29 @@ class Routes:
     def followed(self, table: str | None = None) -> Iterator[Topic]:
         """The topics somebody follows, of one table or of all."""
         for route in self._routes if table is None else self._by_table[table]:
-            yield from route.followed.values()
+            for topics in route.followed.values():
+                yield from topics.values()
+
+    def singles(self, table: str, keys: Iterable[Key], viewer: Viewer) -> Iterator[Topic]:
+        """The topics that this viewer follows of just one of these keys."""
+        single = [route for route in self._by_table[table] if route.single]
+        names = ((route, route.topic_of(key) or "") for key in keys for route in single)
+        return (route.of(viewer)[name] for route, name in names if name in route.of(viewer))
 
     def follows(self, table: str) -> bool:
         """Whether anybody follows any topic of this table."""
         return any(route.followed for route in self._by_table[table])
 
-    def wants(self, table: str, dirty: Dirty) -> bool:
-        """Whether reading this key could concern anybody."""
+    def viewers(self, table: str) -> list[Viewer]:
+        """Those who follow any topic of this table."""
+        return list(dict.fromkeys(v for route in self._by_table[table] for v in route.followed))
+
+    def wants(self, table: str, dirty: Dirty, viewer: Viewer = None) -> bool:
+        """Whether this viewer's reading of the key could concern anybody."""
         return any(
-            not route.keyed or route.topic_of(dirty.key) in route.followed
+            not route.keyed or route.topic_of(dirty.key) in followed
             for route in self._by_table[table]
-            if route.followed
+            if (followed := route.of(viewer))
         )
 
     def request(self, single: int, other: int) -> Request | None:
@@ -227,7 +269,8 @@ class Routes:
             route = self._turns[0]
             self._turns.rotate(-1)
             if topics := [topic for topic in route.wanted if not topic.reading]:
-                return _request(route, topics[: single if route.single else other])
+                alike = [topic for topic in topics if topic.viewer == topics[0].viewer]
+                return _request(route, alike[: single if route.single else other])
         return None
 
     def missed(self, now: float, patience: float) -> int:
@@ -242,7 +285,8 @@ class Routes:
 
 
 def _request(route: Route, topics: list[Topic]) -> Request:
-    request = Request(route, {})
+    viewer = topics[0].viewer
+    request = Request(route, {}, viewer)
     for topic in topics:
         del route.wanted[topic]
         topic.reading = True

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bridge import viewer
 from bridge.auth import jwks, keys, tokens
 from bridge.errors import ConfigError, ProtocolError
 from bridge.wire import ErrorCode
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.auth.tokens import Grant
     from bridge.config import Config
     from bridge.topics import Template
+    from bridge.viewer import Viewer
 
 
 class Guard:
@@ -45,12 +47,16 @@ class Guard:
         """Whether who holds the grant may see what became of others."""
         return grant is not None and self._auth.inspects(grant.claims)
 
-    def check(self, grant: Grant | None, topic: str, template: Template | None) -> None:
-        """Raises ProtocolError unless who holds the grant may follow the topic now."""
+    def check(self, grant: Grant | None, topic: str, template: Template | None) -> Viewer:
+        """As whom who holds the grant sees the topic: None where no policies are asked.
+
+        Raises ProtocolError unless it may be followed now.
+        """
         if grant is None:
             raise ProtocolError(ErrorCode.UNAUTHENTICATED, "send a token first")
         if not self._auth.allows(topic, template, grant.claims):
             raise ProtocolError(ErrorCode.FORBIDDEN, "your token does not allow this topic")
+        return viewer.of(grant.claims) if self._auth.rls else None
 
 
 def _configured(config: Config) -> Key:

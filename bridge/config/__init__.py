@@ -20,7 +20,7 @@ from bridge.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.config.auth import AuthConfig
+    from bridge.config.auth import AuthConfig, RlsConfig
     from bridge.topics import Template
 
 Step: TypeAlias = str | int
@@ -141,6 +141,11 @@ class Config:
     def guard(self) -> AuthConfig | None:
         """Who may see what; None where nobody is asked."""
         return None if isinstance(self.auth, str) else self.auth
+
+    @property
+    def rls(self) -> RlsConfig | None:
+        """Whom states are read as, where PostgreSQL's policies decide."""
+        return self.guard.rls if self.guard else None
 
     @property
     def exposed(self) -> str | None:

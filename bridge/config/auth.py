@@ -47,6 +47,14 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class RlsConfig:
+    """PostgreSQL's policies decide too: for `role`, with the claims as JSON in a setting."""
+
+    role: str
+    claims: str = "request.jwt.claims"
+
+
+@dataclass(frozen=True)
 class AuthConfig:
     """Nothing is allowed but what a rule allows.
 
@@ -56,6 +64,7 @@ class AuthConfig:
     jwt: JwtConfig
     allow: tuple[Rule, ...]
     inspect: Mapping[str, tuple[str, ...]] | None = None
+    rls: RlsConfig | None = None
 
     def inspects(self, claims: Claims) -> bool:
         return self.inspect is not None and meets(self.inspect, claims)

@@ -36,6 +36,8 @@ Leeway: TypeAlias = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"const": 0}]}),
 ]
 Topics: TypeAlias = Annotated[Pattern, PlainValidator(credentials.pattern), WithJsonSchema(_TEXT)]
+Role: TypeAlias = Annotated[str, PlainValidator(credentials.role), WithJsonSchema(_TEXT)]
+Setting: TypeAlias = Annotated[str, PlainValidator(credentials.setting), WithJsonSchema(_TEXT)]
 When: TypeAlias = Annotated[Mapping[str, Any], PlainValidator(credentials.when), _WHEN]
 
 
@@ -81,6 +83,21 @@ class Allow(Section):
     )
 
 
+class Rls(Section):
+    """Row-level security: PostgreSQL's own policies decide which rows somebody sees."""
+
+    model_config = ConfigDict(json_schema_extra={"type": "object"})
+
+    role: Role = Field(
+        description="The role that rows are read under, which the policies are for.",
+        examples=["app_user"],
+    )
+    claims: Setting | None = key(
+        "The setting that policies find the token's claims in, as JSON.",
+        default="request.jwt.claims",
+    )
+
+
 class Auth(Section):
     """Who may see what. Nothing is allowed but what a rule allows."""
 
@@ -94,6 +111,7 @@ class Auth(Section):
         "Whose claims let them see everything in the inspector. Default: nobody's.",
         examples=[{"role": ["admin"]}],
     )
+    rls: Rls | None = key("Have PostgreSQL's policies decide which rows of a topic are seen.")
 
 
 def _open(value: Any, section: Any) -> Any:

@@ -5,6 +5,7 @@ As in `values`, each function raises `ValueError` with the remedy. None quotes a
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ ASYMMETRIC = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA"),
 )
+
+_SETTING = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 SECRET = 32
 """Bytes that an HMAC secret has at least; a shorter one can be guessed from any token."""
@@ -93,6 +96,24 @@ def leeway(value: Data) -> float:
     if seconds > 30:
         raise ValueError(f"{values.shown(value)} is over 30s; set the clocks right instead")
     return seconds
+
+
+def role(value: Data) -> str:
+    """A role of the database; not the word that means "the session's own"."""
+    written = values.text(value)
+    if written.lower() == "none":
+        raise ValueError("would be the serving role itself; name a role that policies apply to")
+    return written
+
+
+def setting(value: Data) -> str:
+    """A setting that PostgreSQL knows nothing about: one with a dot in its name."""
+    written = values.text(value)
+    if not _SETTING.fullmatch(written):
+        raise ValueError(
+            f"{values.shown(value)} must be a name with a dot, such as request.jwt.claims"
+        )
+    return written
 
 
 def pattern(value: Data) -> Pattern:

@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bridge.config import values
-from bridge.config.auth_model import Allow, Auth, Jwt, OpenOrAuth
+from bridge.config.auth_model import Allow, Auth, Jwt, OpenOrAuth, Rls
 from bridge.config.kinds import (
     Column,
     Columns,
@@ -241,6 +241,7 @@ SECTIONS: dict[str, type[Section]] = {
     "auth": Auth,
     "auth.jwt": Jwt,
     "auth.allow": Allow,
+    "auth.rls": Rls,
 }
 
 

@@ -17,7 +17,7 @@ from bridge.config import (
     TlsConfig,
     values,
 )
-from bridge.config.auth import AuthConfig, JwtConfig, Rule
+from bridge.config.auth import AuthConfig, JwtConfig, RlsConfig, Rule
 from bridge.config.auth_model import Auth
 from bridge.config.checks import findings
 from bridge.config.events import published
@@ -94,6 +94,7 @@ _MISSING: dict[str | int, str] = {
     "jwt": "say how tokens are verified",
     "allow": "nothing is allowed but what a rule here allows",
     "topic": "say which topics the rule allows",
+    "role": "say which role rows are read under",
     "cert": "name the certificate's file",
     "key": "name the file of the certificate's key",
 }
@@ -177,7 +178,8 @@ def _server(server: Server | None) -> ServerConfig:
 
 def _auth(auth: Auth) -> AuthConfig:
     rules = tuple(Rule(rule.topic, rule.when or {}) for rule in auth.allow)
-    return AuthConfig(JwtConfig(**_given(auth.jwt)), rules, auth.inspect)
+    rls = RlsConfig(**_given(auth.rls)) if auth.rls else None
+    return AuthConfig(JwtConfig(**_given(auth.jwt)), rules, auth.inspect, rls)
 
 
 def _given(section: BaseModel | None, *only: str) -> dict[str, Any]:

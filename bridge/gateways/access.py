@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.hub import Hub
     from bridge.metrics import Metrics
     from bridge.topics import Template
+    from bridge.viewer import Viewer
 
 SUBPROTOCOL = Subprotocol("rowcast")
 BEARER = "bearer."
@@ -95,12 +96,12 @@ class Access:
         """Whether the inspector tells who asks about others, too."""
         return self._guard is None or self._guard.inspects(entry.grant)
 
-    def check(self, grant: Grant | None, topic: str) -> None:
-        """Raises ProtocolError if the topic may not be followed."""
+    def check(self, grant: Grant | None, topic: str) -> Viewer:
+        """As whom the topic is seen. Raises ProtocolError if it may not be followed."""
         if self._guard is None:
-            return
+            return None
         try:
-            self._guard.check(grant, topic, self._template(topic))
+            return self._guard.check(grant, topic, self._template(topic))
         except ProtocolError:
             self._metrics.forbidden.inc()
             self._note(topic, grant)

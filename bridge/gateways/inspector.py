@@ -177,8 +177,8 @@ class Inspector:
         route, streams = self._hub.routes.route(name), self._hub.streams
         if route is not None and route.table.log:
             return sum(name in streams.followed(mailbox) for mailbox in streams.mailboxes)
-        topic = route and route.followed.get(name)
-        return len(topic.subscriptions) if topic else 0
+        topics = (found.get(name) for found in route.followed.values()) if route else ()
+        return sum(len(topic.subscriptions) for topic in topics if topic)
 
 
 def _by_followers(heard: Heard) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bridge.gateways.connection import Connection
     from bridge.hub import Hub
+    from bridge.viewer import Viewer
     from bridge.wire import Message
 
 READING = 10.0
@@ -117,7 +118,7 @@ async def answer(
     topic: str,
     if_none_match: str | None,
     greeting: Message,
-    permit: Callable[[str], None],
+    permit: Callable[[str], Viewer],
 ) -> Response:
     """Ask the hub as a subscriber would, and leave."""
     connection.allow(READING + TAKING)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.gateways.connection import Connection
     from bridge.gateways.limits import Limits
     from bridge.hub import Hub
+    from bridge.viewer import Viewer
     from bridge.wire import Message
 
 
@@ -91,8 +92,8 @@ class Session:
             case wire.Ping():
                 self._mailbox.reply(wire.pong())
 
-    def _permit(self, topic: str) -> None:
-        self._access.check(self._stay.grant, topic)
+    def _permit(self, topic: str) -> Viewer:
+        return self._access.check(self._stay.grant, topic)
 
     def _renew(self, grant: Grant | None) -> None:
         """Another token of the same user: what it does not allow any more ends here."""
@@ -110,6 +111,7 @@ class Session:
                 self._permit(topic)
             except ProtocolError as error:
                 self._hub.revoke(self._mailbox, topic, error)
+        self._hub.look(self._mailbox)
 
 
 def farewell(error: ProtocolError) -> tuple[int, str]:

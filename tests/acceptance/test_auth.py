@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from bridge import migrate
 from bridge.backoff import Backoff
 from bridge.client import Client, Lost, Snapshot, Subscribed
 from bridge.errors import BridgeError
@@ -189,6 +190,28 @@ async def test_a_tenant_named_like_a_literal_gets_nothing_by_it(bridge: Running)
     async with client(bridge, **WAYS["header"](token(customer="all"))) as one:
         await one.next()
         assert (await one.subscribe("customers/all/orders"))["code"] == "forbidden"
+
+
+async def test_another_config_is_decided_about_anew(
+    database: str, admin: psycopg.Connection
+) -> None:
+    admin.execute(ORDERS)
+    before, after = TABLES.partition("  everything:")[0], TABLES
+    async with (
+        running(configure(database, before, auth=AUTH)) as bridge,
+        client(bridge, **WAYS["header"](token(customer="all"))) as one,
+    ):
+        await one.next()
+        rows = (await one.subscribe("customers/all/orders"))["rows"]
+        assert [entry["key"]["id"] for entry in rows] == [3]
+        new = configure(database, after, auth=AUTH)
+        await asyncio.to_thread(migrate.apply, new, progress=lambda _line: None)
+        bridge.bridge.reload(lambda: new)
+        messages = [await one.next()]
+        while messages[-1]["type"] != "unsubscribed":
+            messages.append(await one.next())
+        assert messages[-2]["code"] == "forbidden"
+        assert not [m for m in messages if "rows" in m or "row" in m]
 
 
 async def test_values_are_compared_as_topics_spell_them(bridge: Running) -> None:

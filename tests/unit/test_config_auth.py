@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.config import Config, loads
+from bridge.config.auth import RlsConfig
 from bridge.errors import BridgeError, ConfigError
 from bridge.gateways.access import guard
 from tests.support.tokens import SECRET, pem, private_pem
@@ -121,7 +122,22 @@ BAD = [  # `|` marks the place
     (f"{{jwt: {{secret: '${{S}}', leeway: |1m}}, {RULE}}}", "is over 30s"),
     (f"{{jwt: {{secret: '${{S}}', |audience: []}}, {RULE}}}", "is an empty list"),
     (f"{{jwt: {{secret: |'${{file:/nowhere/x}}'}}, {RULE}}}", "cannot read /nowhere/x"),
+    (f"{{{JWT}, {RULE}, |rls: {{}}}}", "role: is missing"),
+    (f"{{{JWT}, {RULE}, rls: {{role: |'None'}}}}", "would be the serving role itself"),
+    (f"{{{JWT}, {RULE}, rls: {{role: |''}}}}", "empty"),
+    (f"{{{JWT}, {RULE}, rls: {{role: a, claims: |role}}}}", "must be a name with a dot"),
+    (f"{{{JWT}, {RULE}, rls: {{role: a, claims: |'a.b; c'}}}}", "must be a name with a dot"),
+    (f"{{{JWT}, {RULE}, rls: {{|rolle: a}}}}", "(did you mean 'role'?)"),
 ]
+
+
+def test_policies() -> None:
+    guard = auth(f"{{{JWT}, {RULE}, rls: {{role: App}}}}").guard
+    assert guard is not None
+    assert guard.rls == RlsConfig("App", "request.jwt.claims")
+    guard = auth(f"{{{JWT}, {RULE}, rls: {{role: App, claims: app.claims}}}}").guard
+    assert guard is not None
+    assert guard.rls == RlsConfig("App", "app.claims")
 
 
 @pytest.mark.parametrize(("marked", "message"), BAD)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bridge.config import Config, LimitsConfig, ServerConfig, TableConfig, loads, quantities
-from bridge.config.auth import JwtConfig
+from bridge.config.auth import JwtConfig, RlsConfig
 from bridge.config.model import SECTIONS, json_schema, keys
 from bridge.errors import ConfigError
 
@@ -49,7 +49,7 @@ def test_the_schema_for_editors_describes_every_key() -> None:
 
 def test_the_schema_for_editors_has_the_real_defaults() -> None:
     real = {"": TableConfig("t", (None, "t")), "server": ServerConfig(), "limits": LimitsConfig()}
-    real |= {"auth.jwt": JwtConfig()}
+    real |= {"auth.jwt": JwtConfig(), "auth.rls": RlsConfig("app")}
     written = {
         "debounce",
         "max_wait",

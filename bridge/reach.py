@@ -1,0 +1,62 @@
+"""Which followed topics a state that was read reaches, and what it does to each.
+
+Where policies decide, a row that is not visible looks like one that is gone, and nothing
+but what its viewer was told says which topics it was in. So those are asked by their
+ledger: a key that nobody was told of is named to nobody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.changes import Effect
+from bridge.membership import effects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from bridge.changes import Dirty, Key, State
+    from bridge.routes import Route, Topic
+    from bridge.tables import Table
+    from bridge.viewer import Viewer
+
+
+def reached(
+    routes: Sequence[Route],
+    table: Table,
+    dirty: Mapping[Key, Dirty],
+    states: Iterable[State],
+    viewer: Viewer,
+) -> list[tuple[Topic, Effect, State]]:
+    """Deletes first: where a key only changed its spelling, the row must survive."""
+    found = [
+        (topic, effect, state)
+        for state in states
+        for route in routes
+        for topic, effect in _of_route(route, table, dirty[state.key], state, viewer)
+    ]
+    return sorted(found, key=lambda one: one[1] is not Effect.DELETE)
+
+
+def _of_route(
+    route: Route, table: Table, dirty: Dirty, state: State, viewer: Viewer
+) -> Iterator[tuple[Topic, Effect]]:
+    followed = route.of(viewer)
+    if viewer is not None and state.row is None:
+        yield from ((topic, Effect.DELETE) for topic in _holding(route, followed, state))
+        return
+    for name, effect in effects(route.template, table.fields, dirty, state):
+        if name in followed:
+            yield followed[name], effect
+
+
+def _holding(route: Route, followed: Mapping[str, Topic], state: State) -> Iterator[Topic]:
+    """Topics that this row was told in, or may be in a snapshot that is being read."""
+    if route.keyed:
+        topic = followed.get(route.topic_of(state.key) or "")
+        candidates = [topic] if topic is not None else []
+    else:
+        candidates = list(followed.values())
+    for topic in candidates:
+        if topic.reading or topic.ledger.holds(state.key_json):
+            yield topic
