@@ -72,6 +72,17 @@ def test_changes_keep_the_order_of_their_versions() -> None:
     assert reader.news() == ["subscribed", "page 0", "update b@o", "update a@p"]
 
 
+def test_what_is_unsent_is_counted() -> None:
+    reader = Reader(room=0, pages=2)
+    for key, version in [("a", "n"), ("b", "o"), ("a", "p")]:
+        reader.offer(key, version)
+    reader.mailbox.lane.put(Message('"event"'))
+    assert reader.mailbox.unsent == 5, "two pages, two keys and an event"
+    reader.sink.room = None
+    reader.mailbox.flush()
+    assert reader.mailbox.unsent == 0
+
+
 def test_an_unsent_change_gives_way_to_a_newer_one() -> None:
     reader = Reader()
     reader.sink.room = 0
