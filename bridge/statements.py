@@ -63,8 +63,8 @@ WHERE {match}
 
 _STANDING = """
 SELECT ARRAY[{texts}]::text[],
-       EXISTS (SELECT FROM {rows} t, unnest({arrays}) AS k({raw}) WHERE {match})
-FROM {table} t, unnest({arrays}) AS k({raw}) WHERE {match}
+       EXISTS (SELECT FROM {rows} t, {asked} k WHERE {match})
+FROM {table} t, {asked} k WHERE {match}
 """
 
 
@@ -150,8 +150,9 @@ def standing(table: Table) -> sql.Composed:
         texts=_comma(column.text("t") for column in table.key + table.routing),
         rows=table.rows(),
         table=table.identifier,
-        raw=_raw(table.key),
-        arrays=_arrays(table.key),
+        asked=sql.SQL("(SELECT {0}, {1} FROM unnest({2}) AS u({0}) OFFSET 0)").format(
+            _raw(table.key), _casts(table.key), _arrays(table.key)
+        ),
         match=_match(table.key),
     )
 
