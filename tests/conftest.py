@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from bridge.demo.postgres import Binaries
 
 # ./dev test tests/unit --hypothesis-profile=long
+# How long an example takes is up to what else the machine does.
+settings.register_profile("plain", deadline=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
+settings.load_profile("plain")
 
 _SETTINGS = {"max_connections": "300"}
 
