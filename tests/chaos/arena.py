@@ -54,7 +54,7 @@ class Plan:
     sockets: int = 60
     streams: int = 20
     writers: int = 4
-    rate: float = 400.0
+    rate: float = 500.0
     round_seconds: float = 60.0
     phase: tuple[float, float] = (4.0, 10.0)
     pause: tuple[float, float] = (0.0, 0.3)

@@ -7,6 +7,7 @@ stay, since a hop brings a snapshot, and with it heals what an instance has miss
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class Follower:
         self.hops = hops
         self._on_news = on_news
         self._session: asyncio.Task[None] | None = None
+        self._heard = time.monotonic()
 
     async def run(self) -> None:
         """For ever. Raises Broken."""
@@ -63,8 +65,18 @@ class Follower:
         raise NotImplementedError
 
     def _take(self, text: str) -> None:
+        self._heard = time.monotonic()
         self.witness.take(text)
         self._on_news()
+
+    def different(self, expected: dict[str, dict[str, Row]]) -> Broken | None:
+        """What it does not hold as expected, and when it last heard of anything."""
+        broken = self.witness.difference(expected)
+        if broken is not None:
+            silent = time.monotonic() - self._heard
+            heard = f"its last message came {silent:.1f} s ago, from {self.witness.instance}"
+            broken.history.append(f"{heard}; {'it hops' if self.hops else 'it stays'}")
+        return broken
 
 
 class Socket(Follower):
@@ -179,7 +191,7 @@ class Crowd:
         raise self._different(expected) or Broken(f"equal, but not within {patience:g} s")
 
     def _different(self, expected: dict[str, dict[str, Row]]) -> Broken | None:
-        differences = (follower.witness.difference(expected) for follower in self.followers)
+        differences = (follower.different(expected) for follower in self.followers)
         return next((found for found in differences if found is not None), None)
 
     async def _until(self, true: Callable[[], bool]) -> None:

@@ -212,6 +212,7 @@ CREATE TABLE {name} ({columns}, grp int, counter int NOT NULL, born bigint NOT N
 """
     segments = "/".join(f"{{{column}}}" for column in key)
     lines = [f'topics: [{name}, "{name}/{segments}", "groups/{{grp}}/{name}"]', *(options or [])]
+    lines += ["durable: true"] if random.random() < 0.5 else []
     lines += [] if where == "true" else [f'where: "{where}"']
     yaml = f"  {name}:\n" + "".join(f"    {line}\n" for line in lines)
     return Table(name, tuple(key), keys, ddl, yaml, extra, where)

@@ -100,7 +100,7 @@ class Writer(threading.Thread):
             try:
                 with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as session:
                     while not self._stopping.is_set():
-                        due = max(due, time.monotonic() - 1)
+                        due = max(due, time.monotonic() - 3)
                         began = time.monotonic()
                         with self.gate:
                             began = time.monotonic()
