@@ -249,7 +249,12 @@ class Arena:
         began = self._loop.time()
         if failures := [failure for writer in self._writers for failure in writer.failures]:
             raise Broken(f"an application's write failed: {failures[0]}")
-        await self._crowd.equal(await self._truth(), self._plan.patience)
+        try:
+            await self._crowd.equal(await self._truth(), self._plan.patience)
+        except Broken as broken:
+            for instance in self._world.fleet.instances:
+                broken.history.append(f"{instance.name}: {await instance.autopsy()}")
+            raise
         self._report.calms.append((self._loop.time() - began, self._lately))
         await self._examine()
         self._release()

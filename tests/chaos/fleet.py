@@ -76,7 +76,7 @@ class Instance:
             self._process = await asyncio.create_subprocess_exec(
                 *(*ROWCAST, "serve", "--port", str(self.port)),
                 cwd=self._directory,
-                env=environment | {"PYTHONUNBUFFERED": "1"},
+                env=environment | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": _path()},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
@@ -93,9 +93,23 @@ class Instance:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(number)
-        async with asyncio.timeout(_END):
-            await self._process.communicate()
+        try:
+            async with asyncio.timeout(_END):
+                await self._process.communicate()
+        except TimeoutError:
+            said = await self.autopsy()
+            raise Broken(f"{self.name} did not end within {_END:g} s:\n{said}") from None
         return self._process.returncode or 0
+
+    async def autopsy(self) -> str:
+        """What each of its threads and tasks waits for; then it is killed."""
+        assert self._process is not None
+        before = len(self.said())
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGUSR2)
+            await asyncio.sleep(1)
+            self._process.kill()
+        return self.said()[before:]
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -126,6 +140,12 @@ class Instance:
             raise Broken(f"{self.name} ended by itself with {status}: {self.said()[-2000:]}")
         if "Traceback" in (said := self.said()):
             raise Broken(f"{self.name} logged an error: {said[said.index('Traceback') :][:3000]}")
+
+
+def _path() -> str:
+    """Where modules are looked for, first of all the one by which a bridge can be examined."""
+    autopsy = str(Path(__file__).parent / "autopsy")
+    return os.pathsep.join(filter(None, [autopsy, os.environ.get("PYTHONPATH")]))
 
 
 class Fleet:

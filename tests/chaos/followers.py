@@ -7,10 +7,11 @@ stay, since a hop brings a snapshot, and with it heals what an instance has miss
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.backoff import Backoff
 from bridge.client import Client, Lost
@@ -18,7 +19,7 @@ from tests.chaos.witness import Broken, Ties, Witness
 from tests.support.events import streaming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from random import Random
 
     from tests.chaos.schema import Row, Schema, Topic
@@ -41,25 +42,27 @@ class Follower:
         self.hops = hops
         self._on_news = on_news
         self._session: asyncio.Task[None] | None = None
+        self._leaving = False
         self._heard = time.monotonic()
 
     async def run(self) -> None:
         """For ever. Raises Broken."""
         while True:
             self._session = session = asyncio.create_task(self._follow())
+            self._leaving = False
             try:
                 await asyncio.wait({session})
             finally:
-                self.hop()
+                session.cancel()
                 await asyncio.wait({session})
             if not session.cancelled():
                 session.result()
 
     def hop(self) -> None:
         """Once each time: to cancel one who is leaving would leave its connection open."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.cancel()
+        if self._session is not None and not self._leaving:
+            self._leaving = True
+            self._session.cancel()
 
     async def _follow(self) -> None:
         raise NotImplementedError
@@ -75,7 +78,8 @@ class Follower:
         if broken is not None:
             silent = time.monotonic() - self._heard
             heard = f"its last message came {silent:.1f} s ago, from {self.witness.instance}"
-            broken.history.append(f"{heard}; {'it hops' if self.hops else 'it stays'}")
+            place = " > ".join(_waits(self._session))
+            broken.history.append(f"{heard}; it waits in {place}")
         return broken
 
 
@@ -107,6 +111,19 @@ class Stream(Follower):
                         self._take(event.data)
                         self._last_id = event.id
             await asyncio.sleep(patience.delay())
+
+
+def _waits(task: asyncio.Task[None] | None) -> Iterator[str]:
+    """The functions that a task is in, from the outermost to the one that waits."""
+    inner: Any = task.get_coro() if task else None
+    while inner is not None:
+        frame = getattr(inner, "cr_frame", None) or getattr(inner, "ag_frame", None)
+        if frame is not None:
+            yield f"{frame.f_code.co_name}:{frame.f_lineno}"
+        awaited = getattr(inner, "cr_await", None) or getattr(inner, "ag_await", None)
+        # A step of an asynchronous generator does not tell which one it is of.
+        generators = (made for made in gc.get_referents(awaited) if hasattr(made, "ag_frame"))
+        inner = next(generators, awaited)
 
 
 class Crowd:
