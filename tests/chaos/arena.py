@@ -76,6 +76,8 @@ async def run(plan: Plan, progress: Callable[[str], None] = lambda _line: None) 
             while loop.time() < end and not _enough(plan, report):
                 arena = Arena(plan, report, postgres, thread, Path(directory), progress)
                 await arena.round(min(end, loop.time() + plan.round_seconds))
+                if (code := report.in_vain()) is not None:
+                    raise Broken(f"{code} finds nothing to hit; renew it")
         except* Broken as group:
             report.broken = _first(group)
             report.writes_about = arena.journal.about(report.broken.table, report.broken.key)
@@ -224,6 +226,7 @@ class Arena:
             if self._outage.explains(began):
                 return
             raise
+        self._report.tried[code] += 1
         if hit:
             self._report.injected_one(code, hit)
             self._lately.append(code)

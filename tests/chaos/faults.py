@@ -38,7 +38,7 @@ _LISTENS = "(query LIKE 'LISTEN%%' OR query LIKE 'SET tcp%%')"
 _KILL = f"""
 SELECT pg_terminate_backend(pid) FROM (
     SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'rowcast' AND {_LISTENS} = %s
+    WHERE datname = current_database() AND application_name LIKE 'rowcast%%' AND {_LISTENS} = %s
     ORDER BY state = 'active' DESC, random() LIMIT %s) s
 """
 

@@ -18,6 +18,7 @@ class Report:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.postgresql = ""
+        self.tried: dict[str, int] = defaultdict(int)
         self.injected: dict[str, int] = defaultdict(int)
         self.hit: dict[str, int] = defaultdict(int)
         self.times: dict[str, list[float]] = defaultdict(list)
@@ -33,6 +34,11 @@ class Report:
     @property
     def faults(self) -> int:
         return sum(self.injected.values())
+
+    def in_vain(self) -> str | None:
+        """A fault that was tried often and never hit anything: it is out of date."""
+        never = (code for code, tried in self.tried.items() if tried > 9 and not self.hit[code])
+        return next(never, None)
 
     def injected_one(self, code: str, hit: int) -> None:
         self.injected[code] += 1
