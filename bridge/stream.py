@@ -120,7 +120,8 @@ def topic_of(route: Route, event: Event) -> str | None:
 
 def message(identity: str, topic: str, event: Event, place: Place) -> Message:
     """An event of a topic; `place` is how far who has got it has come."""
+    where = cursor.of_place(identity, topic, place)
     if event.state is None:
         said = f"rows of {event.table} were written that cannot be named or read"
-        return wire.error(ErrorCode.UNAVAILABLE, said, topic)
-    return wire.event(topic, event.table, event.state, cursor.of_place(identity, topic, place))
+        return wire.error(ErrorCode.UNAVAILABLE, said, topic, cursor=where)
+    return wire.event(topic, event.table, event.state, where)

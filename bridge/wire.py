@@ -90,9 +90,18 @@ def pong() -> Message:
     return _message("pong")
 
 
-def error(code: str, message: str, topic: str | None = None, id: Any = None) -> Message:  # noqa: A002
+def error(
+    code: str,
+    message: str,
+    topic: str | None = None,
+    id: Any = None,  # noqa: A002
+    cursor: str | None = None,
+) -> Message:
+    """`cursor` goes on behind what the error is about."""
     about = {} if topic is None else {"topic": topic}
-    return _message("error", code=str(code), message=message, **about, **_id(id))
+    where = {} if cursor is None else {"cursor": cursor}
+    fields = {"type": "error", "code": str(code), "message": message}
+    return Message(encode(fields | about | _id(id) | where), topic, cursor)
 
 
 def refused(message: Message) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ import re
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
@@ -26,7 +26,7 @@ from bridge import wire
 from bridge.errors import ProtocolError
 from bridge.gateways.access import Stay
 from bridge.gateways.connection import GRACE
-from bridge.wire import ErrorCode
+from bridge.wire import ErrorCode, Position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +47,7 @@ ID = 4096
 
 _ID = re.compile(r"[ -~]*")
 _SEPARATOR = ","
+_POSITION = "position="
 
 
 class Asked(NamedTuple):
@@ -82,6 +83,13 @@ def _cursors(position: str, count: int) -> tuple[str, ...]:
         return cursors * count
     # For other topics than these: there is nothing to resume from.
     return cursors if len(cursors) == count else ("",) * count
+
+
+def beginning(text: str) -> str | Position | None:
+    """A cursor, or what stands for one. Positions are percent-encoded: they may hold a comma."""
+    if text.startswith(_POSITION):
+        return Position(unquote(text.removeprefix(_POSITION)))
+    return text or None
 
 
 class EventStream:
@@ -202,7 +210,7 @@ class Streams:
         )
         try:
             for topic, since in zip(asked.topics, asked.cursors, strict=True):
-                self._subscribe(mailbox, wire.Subscribe(topic, since=since or None))
+                self._subscribe(mailbox, wire.Subscribe(topic, since=beginning(since)))
             if grant is not None:
                 stay.begin(grant)
             await stream.hold()

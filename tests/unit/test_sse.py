@@ -15,10 +15,10 @@ from bridge.changes import Effect
 from bridge.errors import ProtocolError
 from bridge.gateways import sse
 from bridge.gateways.http import refusal
-from bridge.gateways.sse import EventStream, asked
+from bridge.gateways.sse import EventStream, asked, beginning
 from bridge.message import Message, Page
 from bridge.metrics import Metrics
-from bridge.wire import ErrorCode
+from bridge.wire import ErrorCode, Position
 from tests.support.events import parse
 
 if TYPE_CHECKING:
@@ -175,6 +175,20 @@ def test_a_query_without_a_topic_is_refused(query: str) -> None:
 def test_an_id_that_we_never_wrote_is_refused(position: str) -> None:
     with pytest.raises(ProtocolError, match="Last-Event-ID"):
         asked("topic=a", position)
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("", None),
+        ("c1", "c1"),
+        ("start", "start"),
+        ("position=7", Position("7")),
+        ("position=a%2Cb%25", Position("a,b%")),
+    ],
+)
+def test_what_may_stand_for_a_cursor(text: str, since: object) -> None:
+    assert beginning(text) == since
 
 
 @pytest.mark.parametrize(

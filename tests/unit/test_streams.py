@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge import lane, wire
+from bridge import cursor, lane, wire
 from bridge.changes import Event, State
 from bridge.cursor import Place
 from bridge.hub import Hub
@@ -68,6 +68,15 @@ def test_who_is_live_gets_what_is_published() -> None:
     (all_, _), (odd, _) = bench.follow(), bench.follow("payments/1")
     bench.publish(11, 12, 14)
     assert (ids(all_), ids(odd)) == ([11, 12, 14], [11])
+
+
+def test_what_cannot_be_read_says_where_one_goes_on() -> None:
+    bench = Bench()
+    sink, _ = bench.follow()
+    bench.streams.publish([Event(11, "payments", None)], 11)
+    (told,) = sink.news()
+    assert (told["type"], told["code"], told["topic"]) == ("error", "unavailable", "payments")
+    assert cursor.place(told["cursor"], "history", "payments") == Place(11)
 
 
 def test_what_is_published_during_the_last_read_follows_it() -> None:
