@@ -110,6 +110,9 @@ class Replica(Mapping["Hashable", Document]):
                 self._tell(self._page(message))
             case Change():
                 self._tell(self._change(message))
+            case Subscribed(resumed=False, cursor=str()):
+                # Of rows, a snapshot would bring the cursor; none will come.
+                self.end(BridgeError(f"{self.topic}: a log has events and no rows; follow() it"))
             case Subscribed(resumed=resumed):
                 self._connected = resumed
             case Status(state):

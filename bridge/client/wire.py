@@ -26,11 +26,13 @@ by topic `{"position": …}`."""
 class Subscribed(NamedTuple):
     """Changes of the topic are being captured. `resumed`: no snapshot comes first.
 
-    Of a log topic, one that is not says that events are missing between those before and after.
+    Of a log topic, one that is not says that events are missing between those before and after;
+    `cursor` is where it then begins.
     """
 
     topic: str
     resumed: bool
+    cursor: str | None = None
 
 
 class Entry(NamedTuple):
@@ -79,11 +81,15 @@ class Status(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An error of the protocol; `topic` is None if it is about none."""
+    """An error of the protocol; `topic` is None if it is about none.
+
+    With a `cursor`, it is about events that cannot be read, and those behind them follow.
+    """
 
     code: str
     message: str
     topic: str | None = None
+    cursor: str | None = None
 
 
 class Lost(NamedTuple):
@@ -139,12 +145,16 @@ def _event(fields: Mapping[str, Any]) -> Event:
 
 
 _TYPES: dict[str, Callable[[Mapping[str, Any]], Message]] = {
-    "subscribed": lambda fields: Subscribed(fields["topic"], fields["resumed"]),
+    "subscribed": lambda fields: Subscribed(
+        fields["topic"], fields["resumed"], fields.get("cursor")
+    ),
     "snapshot": _snapshot,
     "change": _change,
     "event": _event,
     "status": lambda fields: Status(fields["state"]),
-    "error": lambda fields: Refused(fields["code"], fields["message"], fields.get("topic")),
+    "error": lambda fields: Refused(
+        fields["code"], fields["message"], fields.get("topic"), fields.get("cursor")
+    ),
 }
 
 

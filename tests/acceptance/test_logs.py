@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.client import Client, Event, Subscribed
+from bridge.errors import BridgeError
 from tests.streams import outcome
 from tests.support import connect, http
 from tests.support.bridges import configure, running
@@ -325,10 +326,15 @@ async def test_the_client_yields_events(
 ) -> None:
     async with Client(instances[0].http) as client:
         messages = client.follow(TOPIC, since="start")
-        assert await anext(messages) == Subscribed(TOPIC, resumed=True)
+        begun = await anext(messages)
+        assert isinstance(begun, Subscribed)
+        assert begun.resumed
+        assert begun.cursor
         events = [await anext(messages) for _ in range(10)]
         assert all(isinstance(event, Event) for event in events)
         assert [event.position for event in events] == list(range(1, 11))
+        with pytest.raises(BridgeError, match=r"payments: a log has events and no rows; follow"):
+            await client.state(TOPIC)
 
 
 async def test_another_config_is_served_and_nothing_is_missed(

@@ -36,9 +36,14 @@ KEY, ROW = '{"id":1}', '{"id":1,"price":12.50}'
     [
         (server.welcome("a", "1").text, None),
         (server.subscribed("o", 1).text, Subscribed("o", False)),
+        (server.subscribed("o", 1, cursor="c").text, Subscribed("o", False, "c")),
         (server.status("stale").text, Status("stale")),
         (server.error("forbidden", "no", "o").text, Refused("forbidden", "no", "o")),
         (server.error("bad_message", "no").text, Refused("bad_message", "no")),
+        (
+            server.error("unavailable", "no", "o", cursor="c").text,
+            Refused("unavailable", "no", "o", "c"),
+        ),
         (
             server.change("o", "t", Effect.DELETE, KEY, None, "v").text,
             Change("o", "t", "delete", {"id": 1}, None, "v"),
