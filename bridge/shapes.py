@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bridge.errors import BridgeError
 from bridge.typescript import Field, Shape, Type
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ class _Row(NamedTuple):
 
 
 def read(connection: Connection[Any], tables: Iterable[Table]) -> list[Shape]:
-    """The shape of every table that has topics."""
+    """The shape of every table that has topics.
+
+    Raises BridgeError where `rowcast migrate` has yet to make the table.
+    """
     return [_shape(connection, table) for table in tables if table.served]
 
 
@@ -76,6 +80,10 @@ def _shape(connection: Connection[Any], table: Table) -> Shape:
         for name, oid, not_null, dimensions in connection.execute(_COLUMNS, about)
         if name in table.columns
     )
+    if not fields:
+        raise BridgeError(
+            f"{table.schema}.{table.relation} is not there yet; run `rowcast migrate`"
+        )
     templates = tuple(template.text for template in table.templates)
     return Shape(table.name, templates, fields, table.log)
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge import config, migrate
+from tests.support import connect, fresh_database
 from tests.support.commands import Rowcast
 from tests.support.javascript import CLIENT, NODE, compiled, package
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     import psycopg
 
+    from tests.support import Server
+
 pytestmark = pytest.mark.skipif(
-    NODE is None or package("typescript") is None,
-    reason="no TypeScript found; `apt install node-typescript`, or `npm install` in clients/js",
+    NODE is None or package("typescript") is None or package("@types/react") is None,
+    reason="no TypeScript, or no types of React; `apt install node-typescript node-react`, or"
+    " `npm install` in clients/js",
 )
 
 # Every way in which to_jsonb writes a value, and what JavaScript makes of it.
@@ -43,10 +50,13 @@ INSERT INTO "all Types" VALUES (
 );
 CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, secret text);
 CREATE TABLE lines (order_id int REFERENCES orders, line int, PRIMARY KEY (order_id, line));
+CREATE TABLE payments (id bigint PRIMARY KEY, account int NOT NULL, note text);
 CREATE VIEW documents AS SELECT id, customer, (SELECT count(*) FROM lines) AS lines FROM orders;
 """
 CONFIG = """
+events: true
 tables:
+  payments: {mode: log, topics: [payments, "payments/{account}"]}
   everything: {table: '"all Types"', topics: [everything, "everything/{id}"]}
   orders: {topics: ["orders/{id}", "customers/{customer}/orders"], columns: [id, customer]}
   documents: {table: orders, document: documents}
@@ -54,21 +64,38 @@ tables:
 """
 
 
-async def generated(directory: Path, database: str, *options: str) -> str:
+@pytest.fixture(scope="module")
+def database(server: Server, template: str) -> Iterator[str]:
+    """One for all these tests, which only read it."""
+    for url in fresh_database(server, template):
+        with connect(url) as connection:
+            connection.execute(TABLES)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def rowcast(database: str, tmp_path_factory: pytest.TempPathFactory) -> Rowcast:
+    directory = tmp_path_factory.mktemp("types")
     (directory / "config.yaml").write_text(CONFIG)
-    done = await Rowcast(directory, database).run("types", *options)
+    return Rowcast(directory, database)
+
+
+async def generated(rowcast: Rowcast, *options: str) -> str:
+    done = await rowcast.run("types", *options)
     assert done.status == 0, done.err
     return done.out
+
+
+@pytest.fixture(scope="module")
+def published(rowcast: Rowcast, database: str) -> None:
+    """The database has a table of events."""
+    read = config.loads(CONFIG, env={"DATABASE_URL": database})
+    migrate.apply(read, progress=lambda _line: None)
 
 
 def received(text: str) -> Any:
     """A row as the client for JavaScript makes it of what the bridge sends."""
     return json.loads(text, parse_int=lambda n: n if abs(int(n)) >= 2**53 else int(n))
-
-
-@pytest.mark.skipif(package("@types/react") is None, reason="no types of React found")
-async def test_the_client_allows_what_there_is_and_nothing_else(tmp_path: Path) -> None:
-    assert await compiled(tmp_path, (CLIENT / "test" / "types.ts").read_text()) == ""
 
 
 WRONG = """
@@ -81,6 +108,19 @@ live.row("documents/{id}", {id: 1}).subscribe((row) => row!.lines === 1 && row!.
 live.rows("lines");
 // @ts-expect-error: a column that is not sent
 live.row("orders/1").subscribe((row) => row!.secret);
+// @ts-expect-error: a log has no rows
+live.rows("payments");
+// @ts-expect-error: rows are no log
+live.events("everything");
+async function read() {
+  for await (const {row} of live.events("payments/7", {since: "start"})) row.account.toFixed();
+  for await (const {row} of live.events("events")) row.channel.trim();
+  for await (const {row} of live.events(`events/${"a"}`)) {
+    row.channel.trim();
+    // @ts-expect-error: may be anything
+    row.data.total;
+  }
+}
 const some = {} as Everything;
 // @ts-expect-error: may be a string
 some.id.toFixed();
@@ -93,36 +133,40 @@ some.m = "bad";
 """
 
 
+async def test_before_there_is_a_table_of_events_it_says_so(rowcast: Rowcast) -> None:
+    (rowcast.directory / "other.yaml").write_text(f"schema: other{CONFIG}")
+    done = await rowcast.run("types", "-c", "other.yaml")
+    assert (done.status, done.out) == (1, "")
+    assert done.err == "rowcast: other.events is not there yet; run `rowcast migrate`\n"
+
+
 async def test_every_row_is_of_its_type_and_nothing_else_is(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    rowcast: Rowcast, published: None, admin: psycopg.Connection
 ) -> None:
-    admin.execute(TABLES)
-    (tmp_path / "schema.ts").write_text(await generated(tmp_path, database))
+    """And the client allows what there is, and nothing else; a compiler is slow to start."""
+    (rowcast.directory / "schema.ts").write_text(await generated(rowcast))
     found = admin.execute('SELECT to_jsonb(one)::text FROM "all Types" AS one').fetchall()
     rows = [received(text) for (text,) in found]
     assert len(rows) == 3
     lines = [f"rows.push({json.dumps(row)});" for row in rows]
     source = "\n".join([WRONG, "const rows: Everything[] = [];", *lines])
-    assert await compiled(tmp_path, source) == ""
+    (rowcast.directory / "main.ts").write_text(source)
+    shutil.copy(CLIENT / "test" / "types.ts", rowcast.directory)
+    complaints = await asyncio.to_thread(compiled, rowcast.directory, "main.ts", "types.ts")
+    assert complaints == ""
 
 
-async def test_numbers_may_be_plain(
-    database: str, admin: psycopg.Connection, tmp_path: Path
-) -> None:
-    admin.execute(TABLES)
-    written = await generated(tmp_path, database)
-    plain = await generated(tmp_path, database, "--numbers")
+async def test_numbers_may_be_plain(rowcast: Rowcast, published: None) -> None:
+    written = await generated(rowcast)
+    plain = await generated(rowcast, "--numbers")
     changed = set(plain.splitlines()) - set(written.splitlines())
     assert changed == {f"export type {name} = number;" for name in ("Bigint", "Numeric", "Float")}
 
 
-async def test_it_writes_a_file_and_says_where_it_cannot(
-    database: str, admin: psycopg.Connection, tmp_path: Path
-) -> None:
-    admin.execute(TABLES)
-    assert await generated(tmp_path, database, "-o", "schema.d.ts") == ""
-    assert "export interface Schema" in (tmp_path / "schema.d.ts").read_text()
-    done = await Rowcast(tmp_path, database).run("types", "-o", "nowhere/schema.d.ts")
+async def test_it_writes_a_file_and_says_where_it_cannot(rowcast: Rowcast, published: None) -> None:
+    assert await generated(rowcast, "-o", "schema.d.ts") == ""
+    assert "export interface Schema" in (rowcast.directory / "schema.d.ts").read_text()
+    done = await rowcast.run("types", "-o", "nowhere/schema.d.ts")
     assert (done.status, done.err) == (
         1, "rowcast: cannot write nowhere/schema.d.ts: No such file or directory\n"
     )  # fmt: skip

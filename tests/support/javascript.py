@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -136,26 +137,18 @@ def install(directory: Path, *packages: str) -> None:
     (directory / "package.json").write_text('{"type": "module"}')
 
 
-async def compiled(directory: Path, source: str) -> str:
-    """What `tsc --strict` has against a file, in a project that has the client installed."""
+def compiled(directory: Path, *files: str) -> str:
+    """What `tsc --strict` has against files of a project, which gets the client installed."""
     install(directory, "@types/react", "csstype")
-    (directory / "main.ts").write_text(source)
     typescript = package("typescript")
     assert typescript is not None
     options = ["--strict", "--noEmit", "--preserveSymlinks", "--target", "es2022"]
     options += ["--lib", "es2022,dom", "--module", "node16", "--moduleResolution", "node16"]
-    process = await asyncio.create_subprocess_exec(
-        str(NODE),
-        str(typescript / "bin" / "tsc"),
-        *options,
-        "main.ts",
-        cwd=directory,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
+    command = [str(NODE), str(typescript / "bin" / "tsc"), *options, *files]
+    done = subprocess.run(command, cwd=directory, stdout=subprocess.PIPE, text=True, check=False)
     # Debian's types of React refer to packages that it does not have.
     foreign = "node_modules/@types/"
-    return "".join(line for line in out.decode().splitlines(True) if not line.startswith(foreign))
+    return "".join(line for line in done.stdout.splitlines(True) if not line.startswith(foreign))
 
 
 _COMMONJS = """
