@@ -6,30 +6,71 @@
 export function stream(base, {topics, token}, {heard, ended, again}) {
   const stop = new AbortController();
   const headers = token ? {Authorization: `Bearer ${token}`} : {};
+  const pause = new Pause(heard);
   fetch(`${base}/sse?${query(topics)}`, {headers, signal: stop.signal, cache: "no-store"})
-    .then((answer) => (answer.ok ? read(answer.body, heard) : refusal(answer, topics, heard)))
+    .then((answer) => (answer.ok ? read(answer.body, heard, pause) : refusal(answer, topics, heard)))
     .then(([code, reason]) => ended(code, reason))
     .catch(() => ended());
-  // Of all that a client may say, a stream understands only what is in its address.
-  const send = ({type}) => type === "subscribe" && again();
-  return {send, close: () => stop.abort()};
+  const close = () => (pause.end(), stop.abort());
+  return {send: sender(topics, {heard, again, pause}), close};
 }
+
+// Of all that a client may say, a stream understands only what is in its address. But one that
+// holds a single topic need not be read while its reader has enough: the bridge waits, too.
+function sender(topics, {heard, again, pause}) {
+  const tell = (type, topic) => heard(JSON.stringify({type, topic, resumed: true}));
+  return ({type, topic}) => {
+    if (type === "unsubscribe") {
+      if (topics.size === 1 && topics.has(topic)) pause.begin();
+      tell("unsubscribed", topic);
+    } else if (type === "subscribe") {
+      if (!pause.over || topics.size > 1) return again();
+      tell("subscribed", topic);
+      pause.end();
+    }
+  };
+}
+
+const BEAT = 10_000; // ms; what is not read is no dead line
+
+class Pause {
+  constructor(heard) {
+    this.heard = heard;
+  }
+
+  begin() {
+    this.over = new Promise((resolve) => (this.resolve = resolve));
+    this.beat = setInterval(this.heard, BEAT);
+  }
+
+  end() {
+    clearInterval(this.beat);
+    this.resolve?.();
+    this.over = undefined;
+  }
+}
+
+const ID = 4096; // bytes of what a bridge takes
 
 function query(topics) {
   const fields = [...topics.keys()].map((topic) => ["topic", topic]);
-  const cursors = [...topics.values()].map(({cursor}) => cursor ?? "").join();
-  if (/[^,]/.test(cursors)) fields.push(["last_event_id", cursors]);
+  const cursors = [...topics.values()].map(({cursor}) => place(cursor)).join();
+  if (/[^,]/.test(cursors) && cursors.length <= ID) fields.push(["last_event_id", cursors]);
   return new URLSearchParams(fields);
 }
 
+const place = (cursor = "") =>
+  cursor.position === undefined ? cursor : `position=${encodeURIComponent(cursor.position)}`;
+
 // Until the stream ends; what it then said of the end, as a WebSocket's code and reason.
-async function read(body, heard) {
+async function read(body, heard, pause) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "", end = [];
   for (let part; !(part = await reader.read()).done; ) {
     const events = (rest + part.value).split("\n\n");
     rest = events.pop();
     for (const event of events) {
+      if (pause.over) await pause.over;
       end = /^: (\d+) (.*)/.exec(event)?.slice(1) ?? [];
       heard(/^data: (.*)/m.exec(event)?.[1]);
     }

@@ -82,6 +82,8 @@ export class RowcastError extends Error {
   /** `unknown_topic`, `forbidden`…; or the number that the connection was closed with. */
   readonly code: string | number;
   readonly topic?: string;
+  /** Of events that cannot be read: go on behind them with `since: error.cursor`. */
+  readonly cursor?: string;
 }
 
 /** Something followed for as long as it has a subscriber. Also a store as Svelte knows them. */
@@ -108,7 +110,10 @@ export interface LogEvent<Row> {
   readonly row: Row;
   /** The log's position; a string past 2^53. */
   readonly position: number | string;
-  /** Go on after this event with `since: event.cursor`, on any instance. */
+  /**
+   * Go on after this event with `since: event.cursor`, on any instance. Only an event whose
+   * position and key are kilobytes long may have none.
+   */
   readonly cursor: string;
 }
 
@@ -120,8 +125,9 @@ export interface Live<S = Registered> {
   rows<T extends string>(topic: Topic<S, T>, ...keys: Keys<T>): View<readonly Row<S, T>[]>;
   /**
    * Every row of a log topic, once and in order, from now on or from `since`. Who reads slowly
-   * misses nothing and buffers little. Ends by `break` or `signal`. Throws a `RowcastError`, with
-   * the code `not_resumed` if what came after `since`, or while the line was lost, is not kept.
+   * misses nothing and buffers little. Ends by `break` or `signal`. Throws a `RowcastError`: with
+   * the code `not_resumed` if what came after `since`, or while the line was lost, is not kept;
+   * with `unavailable` if events cannot be read.
    */
   events<T extends string>(
     topic: LogTopic<S, T>,

@@ -11,9 +11,9 @@ const MARGIN = 30_000; // ms before its end that a token is renewed
 export class RowcastError extends Error {
   name = "RowcastError";
 
-  constructor({message, code, topic}) {
+  constructor({message, code, topic, cursor}) {
     super(message);
-    Object.assign(this, {code, topic});
+    Object.assign(this, {code, topic, cursor});
   }
 }
 
@@ -34,10 +34,13 @@ const order = ({at: a}, {at: b}) => {
 class Replica {
   listeners = new Set();
 
-  subscribed({resumed, cursor = this.cursor}) {
+  subscribed({topic, resumed, cursor}) {
     this.error = undefined;
-    this.cursor = resumed ? cursor : undefined;
-    return resumed;
+    // Of rows, a snapshot would bring the cursor.
+    const log = !resumed && cursor;
+    if (log) this.fail(new RowcastError({code: "log", message: "a log; read its events()", topic}));
+    this.cursor = resumed ? cursor ?? this.cursor : undefined;
+    return resumed || log;
   }
 
   snapshot({rows, first, last, version, cursor}) {
@@ -130,8 +133,15 @@ export function connect(url, options = {}) {
   // One line at a time.
 
   const send = (message) => line?.send?.(message);
-  const ask = (topic, {cursor: since}) => send({type: "subscribe", topic, since});
-  const drop = (topic) => send({type: "unsubscribe", topic});
+  // `gone`: the bridge has ended it, or was asked to, and would not know it if asked again.
+  const ask = (name, topic) => {
+    topic.gone = false;
+    send({type: "subscribe", topic: name, since: topic.cursor});
+  };
+  const drop = (name, topic) => {
+    if (!topic.gone) send({type: "unsubscribe", topic: name});
+    topic.gone = true;
+  };
   const credential = async () => (token?.call ? token() : token);
 
   function expect(delay, act) {
@@ -221,7 +231,9 @@ export function connect(url, options = {}) {
   function refused(message, topic) {
     const error = new RowcastError(message);
     behind.delete(message.topic);
-    topic ? topic.fail(error) : console.error(error);
+    if (!topic) return console.error(error);
+    topic.gone = message.code !== "unavailable";
+    topic.fail(error);
   }
 
   function probe() {
@@ -252,7 +264,7 @@ export function connect(url, options = {}) {
     if (topics.get(name) !== topic) return;
     topics.delete(name);
     behind.delete(name);
-    topics.size ? drop(name) : hangUp();
+    topics.size ? drop(name, topic) : hangUp();
     settle();
   }
 
@@ -286,7 +298,8 @@ export function connect(url, options = {}) {
     async *events(topic, from) {
       const {read} = await import("./rowcast-events.js");
       const other = () => connect(url, options);
-      yield* read(topic, from, {topics, follow, leave, ask, drop, other});
+      const closed = () => over && !over.error;
+      yield* read(topic, from, {topics, watchers, follow, leave, ask, drop, other, closed});
     },
     get status() {
       return status;

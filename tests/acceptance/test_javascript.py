@@ -41,8 +41,10 @@ tables:
     topics: [items, "items/{id}", "groups/{grp}/items"]
     columns: all
 """
-
-
+LOGS = """
+  payments: {mode: log, topics: [payments, "payments/{account}"]}
+  refunds: {mode: log}
+"""
 AUTH = f"""
 auth:
   jwt: {{secret: {SECRET}, leeway: 0}}
@@ -81,6 +83,14 @@ async def test_it_resumes_where_it_was(
     admin.execute(TABLE)
     (tmp_path / "config.yaml").write_text("durable: true" + CONFIG)
     await against_a_bridge(Rowcast(tmp_path, database), database, "resume.test.js")
+
+
+async def test_it_reads_logs(database: str, admin: psycopg.Connection, tmp_path: Path) -> None:
+    admin.execute(TABLE)
+    admin.execute("CREATE TABLE payments (id serial PRIMARY KEY, account int)")
+    admin.execute("CREATE TABLE refunds (id serial PRIMARY KEY)")
+    (tmp_path / "config.yaml").write_text(f"events: true{CONFIG}{LOGS}")
+    await against_a_bridge(Rowcast(tmp_path, database), database, "logs.test.js")
 
 
 async def test_it_keeps_the_rules_of_the_protocol() -> None:

@@ -382,9 +382,12 @@ test("a slow reader keeps a thousand events, and asks for the rest when it has r
   let {value} = await first;
   while (value.position < 1_000) ({value} = await events.next());
   const more = events.next();
-  await clock.pass();
+  // What was said of the topic before the bridge knew that it was left is passed over.
+  await says(event(1_501), subscribed("log", true, {cursor: "e1501"}), event(1_502));
+  assert.deepEqual(last(WebSocket.line.sent), {type: "unsubscribe", topic: "log"});
+  await says({type: "unsubscribed", topic: "log"});
   assert.deepEqual(last(WebSocket.line.sent), {type: "subscribe", topic: "log", since: "e1000"});
-  await says(event(1_501), {type: "unsubscribed", topic: "log"}, subscribed("log", true), event(1_001));
+  await says(subscribed("log", true), event(1_001));
   assert.equal((await more).value.position, 1_001);
 });
 
@@ -398,6 +401,32 @@ test("a reader is told when events that it has not seen are not kept any more", 
   WebSocket.line.open();
   WebSocket.line.says(subscribed("log", false), event(9));
   await assert.rejects(next, {name: "RowcastError", code: "not_resumed", topic: "log"});
+});
+
+test("an event without a cursor, its own being too long, is not taken for the last", async (t) => {
+  const {events, first} = await reading(t);
+  await says(subscribed("log", false, {cursor: "e0"}), {...event(1), cursor: undefined});
+  await first;
+  const next = events.next();
+  WebSocket.line.ends(1012);
+  await clock.pass(500);
+  WebSocket.line.open();
+  WebSocket.line.says(subscribed("log", false, {cursor: "e9"}));
+  await assert.rejects(next, {code: "not_resumed"});
+});
+
+test("a topic that the bridge has ended is not left once more", async (t) => {
+  const {live} = await opened(t);
+  const stop = live.row("items/1").subscribe(() => {}, () => {});
+  await says({type: "error", code: "forbidden", message: "no", topic: "items/1"});
+  stop();
+  await clock.pass(1_000);
+  assert.equal(WebSocket.line.sent.filter(({type}) => type === "unsubscribe").length, 0);
+  const other = live.row("items/2").subscribe(() => {}, () => {});
+  await says({type: "error", code: "unavailable", message: "no", topic: "items/2"});
+  other();
+  await clock.pass(1_000);
+  assert.deepEqual(last(WebSocket.line.sent), {type: "unsubscribe", topic: "items/2"});
 });
 
 test("a reader without a cursor goes on from the one that it is given", async (t) => {
