@@ -6,6 +6,9 @@ the sessions that read, a limit on each wait: the server would have given up a s
 before (`pool.STATEMENT_TIMEOUT`), so who hears nothing for longer has nobody at the other end.
 
 A wait is ended by shutting the socket down, so that libpq finds it closed and says so.
+
+Who is cancelled while he waits here, for an answer or for a connection, is cancelled: see
+`heeding`.
 """
 
 from __future__ import annotations
@@ -48,6 +51,27 @@ def keepalives(conninfo: str) -> dict[str, Any]:
     return {name: _KEEPALIVES[name] for name in _KEEPALIVES.keys() - conninfo_to_dict(conninfo)}
 
 
+@contextmanager
+def heeding() -> Iterator[None]:
+    """Raise CancelledError if this task was cancelled within, whatever came of it.
+
+    Before Python 3.12 `asyncio.wait_for` forgets a cancellation that comes together with
+    what it waits for, and psycopg and its pool wait with it. A task that reads for ever
+    would then read on, and the group that waits for its end wait for ever.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        yield
+    except Exception as error:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
 def hang_up(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     try:
         line = socket.socket(fileno=os.dup(connection.pgconn.socket))
@@ -67,7 +91,8 @@ class Connection(psycopg.AsyncConnection[Any]):
     async def wait(self, gen: PQGen[T], interval: float = 0.1, *_: Any, **__: Any) -> T:
         timer = asyncio.get_running_loop().call_later(PATIENCE, hang_up, self)
         try:
-            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval)
+            with heeding():
+                return await waiting.wait_async(gen, self.pgconn.socket, interval=interval)
         except asyncio.CancelledError:
             self.pgconn.finish()
             raise

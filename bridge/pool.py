@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -9,7 +10,7 @@ from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
 from bridge.errors import DatabaseError
-from bridge.link import Connection, keepalives
+from bridge.link import Connection, heeding, keepalives
 from bridge.tables import SETTINGS
 
 if TYPE_CHECKING:
@@ -30,7 +31,32 @@ _BUMP = """UPDATE {} SET epoch = greatest(epoch + 1,
 _SESSION = {**SETTINGS, "jit": "off", "statement_timeout": str(STATEMENT_TIMEOUT)}
 
 
-def open_pool(config: Config) -> AsyncConnectionPool[Connection]:
+class Pool(AsyncConnectionPool[Connection]):
+    """One whose users end when they are cancelled."""
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109
+        given: Connection | None = None
+        try:
+            with heeding():
+                given = await super().getconn(timeout)
+        except asyncio.CancelledError:
+            if given is not None:
+                await self.putconn(given)
+            raise
+        return given
+
+    async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109
+        """To its end, also where who closes it is cancelled once more: else nobody closes
+        the connections."""
+        closing = asyncio.ensure_future(super().close(timeout))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+
+def open_pool(config: Config) -> Pool:
     """Not open yet: use it as a context manager."""
     settings: dict[str, Any] = {
         **keepalives(config.database),
@@ -44,7 +70,7 @@ def open_pool(config: Config) -> AsyncConnectionPool[Connection]:
         # As libpq wants them, where a blank would end a value.
         given = (f"-c {name}={value.replace(' ', '')}" for name, value in _SESSION.items())
         settings["options"] = " ".join(given)
-    return AsyncConnectionPool(
+    return Pool(
         config.database,
         connection_class=Connection,
         min_size=1,

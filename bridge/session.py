@@ -24,7 +24,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from bridge.errors import DatabaseError
-from bridge.link import keepalives
+from bridge.link import heeding, keepalives
 
 if TYPE_CHECKING:
     from psycopg import sql
@@ -91,9 +91,14 @@ class Session:
 
     @classmethod
     async def connect(cls, target: Target) -> Self:
+        made: psycopg.AsyncConnection[Any] | None = None
         try:
-            return cls(await psycopg.AsyncConnection.connect(autocommit=True, **target.params))
+            with heeding():
+                made = await psycopg.AsyncConnection.connect(autocommit=True, **target.params)
+                return cls(made)
         except BaseException as error:
+            if made is not None:
+                made.pgconn.finish()
             # An attempt that is cancelled closes its socket when it is collected, and the
             # traceback would keep it for as long as anyone keeps the error.
             traceback.clear_frames(error.__traceback__)

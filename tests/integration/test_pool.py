@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from bridge import link
-from bridge.pool import bump_epoch, open_pool
+from bridge.pool import SIZE, bump_epoch, open_pool
 from tests.support.bridges import configure
 from tests.support.proxy import Proxy
 
@@ -92,3 +92,42 @@ async def test_a_new_epoch_begins_with_new_connections(
         await bump_epoch(pool, "rowcast")
         async with pool.connection() as after:
             assert after.info.backend_pid != old
+
+
+async def test_who_is_cancelled_as_a_connection_comes_is_cancelled(database: str) -> None:
+    """Whichever turn of the loop it happens in; and the connection goes back."""
+    cancelled = 0
+    async with open_pool(configure(database, "  items:\n")) as pool:
+        for turns in range(12):
+            held = [await pool.getconn() for _ in range(SIZE)]
+            waiting = asyncio.ensure_future(pool.getconn())
+            await asyncio.sleep(0.01)
+            giving = asyncio.ensure_future(pool.putconn(held.pop()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if waiting.cancel():
+                await asyncio.wait({waiting})
+                assert waiting.cancelled()
+                cancelled += 1
+            else:
+                held.append(waiting.result())
+            await giving
+            for connection in held:
+                await pool.putconn(connection)
+    assert 0 < cancelled < 12
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 5])
+async def test_a_pool_is_closed_whole_by_who_is_cancelled_meanwhile(
+    database: str, turns: int
+) -> None:
+    async with open_pool(configure(database, "  items:\n")) as pool:
+        async with pool.connection() as connection:
+            pass
+        closing = asyncio.ensure_future(pool.close())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait({closing})
+        assert closing.cancelled()
+        assert connection.closed
