@@ -5,6 +5,8 @@ The rules:
 - `Gap(None, …)` comes after every (re)connect, when LISTEN is committed, a probe has
   come back through it and `prepare` is done. Whoever reads the database after that Gap
   and applies what follows it misses nothing.
+- A probe comes behind all that was notified before it. While that still arrives, nothing
+  is lost yet; a link is taken for dead when nothing arrives any more.
 - What arrived before that Gap is covered by it; some is dropped, and some follows it.
 - `Lost` comes whenever that is no longer proven: at an error, and when a probe did not
   come back in time. LISTEN succeeds through a transaction pooler and hears nothing, and
@@ -22,6 +24,7 @@ import math
 import secrets
 import time
 from contextlib import asynccontextmanager, closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import psycopg
@@ -30,7 +33,7 @@ from psycopg import sql
 from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, Ring, parse
 from bridge.errors import DatabaseError
-from bridge.session import Session, Target
+from bridge.session import PROBE, Patience, Session, Target
 from bridge.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -42,7 +45,9 @@ Item: TypeAlias = list[Change] | Gap | Ring | Lost
 _log = logging.getLogger(__name__)
 _LOG_INTERVAL = 60.0
 _FAILURES = (DatabaseError, psycopg.Error, OSError)
-_PROBE = b'{"probe":'
+_UNHEARD = 30.0
+"""Seconds at most until who never heard a probe is told so, whatever else arrives."""
+
 _IN_RECOVERY = sql.SQL("SELECT pg_is_in_recovery()")
 
 # There PostgreSQL converts nothing, and a byte that is no UTF-8 would end our session.
@@ -103,6 +108,7 @@ class Listener:
         widths: dict[str, tuple[int, int]],
         heartbeat: float = 5.0,
         timeout: float = 5.0,
+        backlog: float = 300.0,
         prepare: Callable[[], Awaitable[None]] = _nothing,
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -110,6 +116,8 @@ class Listener:
         name: str = "rowcast",
     ) -> None:
         """`conninfo` must lead to a session of its own on the primary; times in seconds.
+
+        Within `timeout` a probe comes back, or anything else arrives, for at most `backlog`.
 
         `probe` sends its argument to the channel, by another connection to the same
         database, and `prepare` is awaited before each Gap; both must end promptly when
@@ -122,6 +130,7 @@ class Listener:
         self._widths = widths
         self._heartbeat = heartbeat
         self._timeout = timeout
+        self._backlog = backlog
         self._prepare = prepare
         self._backoff = backoff or Backoff()
         self._sleep = sleep
@@ -201,27 +210,25 @@ class Listener:
             session.fail(DatabaseError(f"the probe could not be sent: {error}"))
 
     async def _prove(self, session: Session) -> None:
-        """Send a probe and wait until it is heard; past the time limit the session fails.
-
-        A timer and not `asyncio.timeout`: the session must fail in time even if the
-        probe takes its time to be cancelled.
-        """
-        payload = f'{{"probe":"{secrets.token_hex(8)}"}}'
+        """Send a probe and wait until it is heard; past the time limit the session fails."""
+        payload = f'{PROBE.decode()}"{secrets.token_hex(8)}"}}'
         echo = session.expect(payload.encode())
-        failure = DatabaseError(self._deafness(session.heard))
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._timeout, session.expire, failure)
+        heard = session.heard
+        limit = self._backlog if heard else min(self._backlog, _UNHEARD)
+        patience = Patience(session, self._timeout, limit, partial(self._deafness, heard))
         try:
             await self._probe(payload)
             await echo
         finally:
-            timer.cancel()
+            patience.over()
 
-    def _deafness(self, heard: bool) -> str:
+    def _deafness(self, heard: bool, waited: float) -> DatabaseError:
         if heard:
-            return f"a probe did not come back within {self._timeout:g} s: the link is dead"
-        return (
-            f"LISTEN succeeded, but nothing arrived within {self._timeout:g} s:"
+            return DatabaseError(
+                f"a probe did not come back within {waited:g} s: the link is dead or far behind"
+            )
+        return DatabaseError(
+            f"LISTEN succeeded, but nothing of ours arrived within {waited:g} s:"
             " either a transaction pooler is between, or this is the wrong database;"
             " give `listen:` a direct connection to the database of `database:`"
         )
@@ -241,7 +248,7 @@ class Listener:
             yield changes
 
     def _parse(self, payload: bytes) -> list[Change] | Gap | Ring:
-        if payload.startswith(_PROBE):  # of another instance
+        if payload.startswith(PROBE):  # of another instance
             return []
         self.notifications += 1
         try:

@@ -27,7 +27,13 @@ from bridge.errors import DatabaseError
 from bridge.link import heeding, keepalives
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from psycopg import sql
+
+
+PROBE = b'{"probe":'
+"""What the payload of every probe begins with, of whichever instance."""
 
 
 class Target:
@@ -88,6 +94,8 @@ class Session:
         self._echo: asyncio.Future[None] | None = None
         self.heard = False
         """Whether an expected payload ever arrived."""
+        self.arrived = -math.inf
+        """When anything but a probe arrived last, by the clock of the loop."""
 
     @classmethod
     async def connect(cls, target: Target) -> Self:
@@ -134,8 +142,8 @@ class Session:
         self._echo = asyncio.get_running_loop().create_future()
         return self._echo
 
-    def expire(self, failure: Exception) -> None:
-        """Fail if what is expected is not here yet.
+    def look(self) -> bool:
+        """Whether what is expected is here.
 
         The socket is read first: a loop or a reader that was held up is no dead link.
         """
@@ -144,8 +152,7 @@ class Session:
             self._pump()
         except psycopg.Error as error:
             self.fail(error)
-        if self._echo is not None and not self._echo.done():
-            self.fail(failure)
+        return self._echo is None or self._echo.done()
 
     def fail(self, failure: Exception) -> None:
         """Make whoever waits on this session, now or later, raise this; the first counts."""
@@ -195,13 +202,53 @@ class Session:
         while notification := self._pgconn.notifies():
             if notification.extra == self._expected:
                 self._hear()
-            else:
-                self._arrived.append(notification.extra)
+                continue
+            self._arrived.append(notification.extra)
+            # Others' probes come for ever, also where ours go to another server.
+            if not notification.extra.startswith(PROBE):
+                self.arrived = asyncio.get_running_loop().time()
 
     def _hear(self) -> None:
         self.heard, self._expected = True, None
         if self._echo is not None and not self._echo.done():
             self._echo.set_result(None)
+
+
+class Patience:
+    """Fails a session that does not get what it expects; `over` ends that. Times in seconds.
+
+    That is when nothing has arrived for `quiet`: who has much to read hears a probe behind all
+    that was sent before it, and what arrives shows that the link is alive. It does not show
+    that a probe can arrive, so `limit` is how long it is taken for a sign.
+
+    A timer and not `asyncio.timeout`: the session must fail in time even if the probe
+    takes its time to be cancelled.
+    """
+
+    def __init__(
+        self, session: Session, quiet: float, limit: float, failure: Callable[[float], Exception]
+    ) -> None:
+        """`failure` gets how long the session waited for a sign."""
+        self._session = session
+        self._quiet = quiet
+        self._limit = max(quiet, limit)
+        self._failure = failure
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._timer = self._loop.call_later(quiet, self._look)
+
+    def _look(self) -> None:
+        if self._session.look():
+            return
+        now, last = self._loop.time(), self._began + self._limit
+        due = min(max(self._began, self._session.arrived) + self._quiet, last)
+        if now >= due:
+            self._session.fail(self._failure(self._limit if now >= last else self._quiet))
+        else:
+            self._timer = self._loop.call_at(due, self._look)
+
+    def over(self) -> None:
+        self._timer.cancel()
 
 
 def _first_value(result: pq.abc.PGresult) -> str | None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import socket
+import threading
 from contextlib import aclosing, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -234,6 +235,102 @@ async def test_a_frozen_link_is_found(
         notify(admin, changed("7"))
         assert await anext(items) == [change("7")]
     notifier.close()
+
+
+BURST = [changed(str(n), "x" * 7900) for n in range(800)]
+"""More than the sockets on the way hold, so that a slow proxy has to hold the server up."""
+
+
+def burst(admin: psycopg.Connection) -> None:
+    """One transaction, so that it comes in one go."""
+    admin.execute("SELECT pg_notify(%s, p) FROM unnest(%s::text[]) p", (CHANNEL, BURST))
+
+
+async def test_a_long_backlog_is_no_dead_link(
+    database: str, proxy: Proxy, notifier: Notifier, admin: psycopg.Connection
+) -> None:
+    """A probe is heard behind all that was notified before it, here after several timeouts."""
+    took = 0
+    busy = listener(proxy.url_for(database), notifier, timeout=1.0)
+    async with running(busy) as items:
+        assert isinstance(await anext(items), Gap)
+        proxy.slow = 0.03
+        burst(admin)
+        while took < 2 * len(BURST):
+            item = await anext(items)
+            assert isinstance(item, list), item
+            took += len(item)
+
+
+async def test_a_link_that_freezes_under_a_backlog_is_found(
+    database: str, proxy: Proxy, notifier: Notifier, admin: psycopg.Connection
+) -> None:
+    busy = listener(proxy.url_for(database), notifier, timeout=0.5)
+    async with running(busy) as items:
+        assert isinstance(await anext(items), Gap)
+        proxy.slow = 0.03
+        burst(admin)
+        assert isinstance(await anext(items), list)
+        proxy.freeze()
+        while isinstance(item := await anext(items), list):
+            pass
+        assert isinstance(item, Lost)
+        assert "within 0.5 s: the link is dead" in item.reason
+        proxy.thaw()
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_what_others_notify_proves_our_probes_for_a_while_only(
+    database: str, notifier: Notifier, admin: psycopg.Connection, heard: bool
+) -> None:
+    """So it is where reads go to another server than the one that is listened to."""
+    elsewhere = asyncio.Event()
+
+    async def probe(payload: str) -> None:
+        if heard and not elsewhere.is_set():
+            await notifier.notify(payload)
+
+    deaf = listener(database, notifier, probe=probe, timeout=0.5, backlog=1.0)
+    async with running(deaf) as items, chattering(admin):
+        if heard:
+            while not isinstance(await anext(items), Gap):
+                pass
+            elsewhere.set()
+        while isinstance(item := await anext(items), list):
+            pass
+    assert isinstance(item, Lost)
+    assert "within 1 s" in item.reason
+
+
+async def test_others_probes_prove_nothing(
+    database: str, notifier: Notifier, admin: psycopg.Connection
+) -> None:
+    async def lost(payload: str) -> None:
+        pass
+
+    deaf = listener(database, notifier, probe=lost, timeout=0.3, backlog=1e6)
+    async with running(deaf) as items, chattering(admin, '{"probe":"of another instance"}'):
+        while isinstance(item := await anext(items), list):
+            pass
+    assert isinstance(item, Lost)
+    assert "within 0.3 s" in item.reason
+
+
+@asynccontextmanager
+async def chattering(admin: psycopg.Connection, payload: str = changed("1")) -> AsyncIterator[None]:
+    """Somebody notifies all the time."""
+    over = threading.Event()
+
+    def chatter() -> None:
+        while not over.is_set():
+            notify(admin, payload)
+
+    talking = asyncio.ensure_future(asyncio.to_thread(chatter))
+    try:
+        yield
+    finally:
+        over.set()
+        await talking
 
 
 async def test_a_cut_link_is_noticed_at_once(

@@ -6,6 +6,7 @@ freeze   nothing passes any more, and nobody is told: the half-open link that on
          sent waits, as TCP would have it retransmitted, and passes after `thaw`
 strand   the same for ever, for the connections that are open now; new ones pass. So it
          is when a firewall has forgotten them
+slow     seconds that pass between two pieces of 64 KiB: a link that has little room
 refuse   new connections are refused until `accept`; open ones stay
 """
 
@@ -35,6 +36,7 @@ class Proxy:
         self._thawed = asyncio.Event()
         self._thawed.set()
         self._pairs: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
+        self.slow = 0.0
 
     async def __aenter__(self) -> Self:
         await self.accept()
@@ -101,25 +103,25 @@ class Proxy:
             far_reader, far_writer = await self._dial()
             pair.append(far_writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, far_writer, thawed))
-                group.create_task(_pump(far_reader, pair[0], thawed))
+                group.create_task(self._pump(reader, far_writer, thawed))
+                group.create_task(self._pump(far_reader, pair[0], thawed))
         except* OSError:
             _reset(pair)
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(*self._upstream)
 
-
-async def _pump(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, thawed: asyncio.Event
-) -> None:
-    """Pass on what comes, and at last that nothing more comes."""
-    while data := await reader.read(_CHUNK):
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, thawed: asyncio.Event
+    ) -> None:
+        """Pass on what comes, and at last that nothing more comes."""
+        while data := await reader.read(_CHUNK):
+            await thawed.wait()
+            writer.write(data)
+            await writer.drain()
+            await asyncio.sleep(self.slow)
         await thawed.wait()
-        writer.write(data)
-        await writer.drain()
-    await thawed.wait()
-    writer.write_eof()
+        writer.write_eof()
 
 
 def _bind(port: int) -> socket.socket:
