@@ -59,7 +59,8 @@ class Visit:
 @asynccontextmanager
 async def visiting(url: str, topic: str, cursor: Any = None) -> AsyncIterator[Visit]:
     """Connected and greeted, not subscribed yet."""
-    async with connect(url, max_size=None) as connection:
+    # Without a limit to its queue: a connection that is full would not take its own close.
+    async with connect(url, max_size=None, max_queue=None, compression=None) as connection:
         visit = Visit(connection, topic, cursor)
         assert (await visit.next())["type"] == "welcome"
         yield visit
