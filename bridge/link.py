@@ -25,7 +25,7 @@ from psycopg import waiting
 from psycopg.conninfo import conninfo_to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from psycopg.abc import PQGen
 
@@ -117,3 +117,27 @@ def brief(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
             yield connection
         finally:
             timer.cancel()
+
+
+async def briefly(conninfo: str, look: Callable[[psycopg.Connection[Any]], T]) -> T:
+    """What `look` finds out in such a session, in a thread.
+
+    Cancelled, the session is hung up: a process that ends waits for its threads.
+    """
+    over = threading.Event()
+    open_: list[psycopg.Connection[Any]] = []
+
+    def work() -> T:
+        with brief(conninfo) as connection:
+            open_.append(connection)
+            if over.is_set():
+                hang_up(connection)
+            return look(connection)
+
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        over.set()
+        for connection in open_:
+            hang_up(connection)
+        raise

@@ -183,7 +183,7 @@ class Bridge:
         backoff = Backoff()
         while True:
             try:
-                return await asyncio.to_thread(resolved, self.config)
+                return await resolved(self.config)
             except psycopg.Error as error:
                 self.health.fail("database", reason(error))
                 log.warning("database unreachable", extra={"reason": reason(error)})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,7 +18,7 @@ import psycopg
 from bridge import catalog
 from bridge.delivery import reason
 from bridge.errors import BridgeError, CatalogError, ConfigError
-from bridge.link import brief
+from bridge.link import briefly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +51,8 @@ class Reload:
             self._asked.clear()
             assert self._load is not None
             try:
-                return await asyncio.to_thread(_renewed, config, self._load)
+                new = await asyncio.to_thread(_renewed, config, self._load)
+                return new, await resolved(new)
             except (ConfigError, CatalogError) as error:
                 _refuse([str(problem) for problem in error.problems])
             except (BridgeError, psycopg.Error, OSError) as error:
@@ -61,19 +63,18 @@ def _refuse(problems: list[str]) -> None:
     log.error("new config refused; the old one stays", extra={"problems": problems})
 
 
-def _renewed(old: Config, load: Callable[[], Config]) -> tuple[Config, dict[str, Table]]:
+def _renewed(old: Config, load: Callable[[], Config]) -> Config:
     new = load()
     if fixed := list(differences(old, new)):
         raise ConfigError(
             [new.problem("cannot change while the bridge runs; restart it", *p) for p in fixed]
         )
-    return new, resolved(new)
+    return new
 
 
-def resolved(config: Config) -> dict[str, Table]:
+async def resolved(config: Config) -> dict[str, Table]:
     """The config's tables as the database has them. Raises CatalogError, `psycopg.Error`."""
-    with brief(config.database) as connection:
-        return catalog.resolved(connection, config)
+    return await briefly(config.database, partial(catalog.resolved, config=config))
 
 
 def differences(old: object, new: object) -> Iterator[tuple[str, ...]]:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from bridge import migrate, storage
-from bridge.link import brief
+from bridge.link import briefly
 from bridge.retention import Retention
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Watch:
                 self._tell(kept, await self._let_go(connection, kept))
         self._gauge(usage)
         if fingerprint != self._seen:
-            self._judge(await asyncio.to_thread(self._drift))
+            self._judge(await briefly(self._config.database, self._drift))
             self._seen = fingerprint
 
     async def _let_go(
@@ -118,9 +118,8 @@ class Watch:
                 "old changes cannot be let go", extra={"store": kept.store, "reason": reason}
             )
 
-    def _drift(self) -> list[migrate.Drift]:
-        with brief(self._config.database) as connection:
-            return migrate.drift(connection, self._config, self._tables)
+    def _drift(self, connection: psycopg.Connection[Any]) -> list[migrate.Drift]:
+        return migrate.drift(connection, self._config, self._tables)
 
     def _judge(self, drift: list[migrate.Drift]) -> None:
         self._metrics.drift.set(len(drift))

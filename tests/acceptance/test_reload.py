@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import http
+from tests.support import connect, http
 from tests.support.commands import Rowcast
+from tests.support.listeners import listening
 from tests.support.replica import Replica, following, rows
+from tests.support.visitor import cursor_of, visiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,8 @@ INSERT INTO kept VALUES (1, 0);
 INSERT INTO changed VALUES (1, 0, 'secret');
 INSERT INTO removed VALUES (1, 0);
 INSERT INTO added VALUES (1, 0);
+CREATE TABLE paid (id int PRIMARY KEY, n int);
+CREATE TABLE sold (id int PRIMARY KEY, n int);
 """
 BEFORE = """
 tables:
@@ -146,3 +150,122 @@ async def test_a_config_that_is_wrong_changes_nothing(
             await replica.until(lambda: holds("kept", {"id": 1, "n": 8})(replica))
             assert [m["type"] for m in replica.messages].count("welcome") == 1
         assert await serving.stop() == 0
+
+
+DURABLE = "\ntables:\n  kept: {{durable: {kept}}}\n  changed: {{durable: {changed}}}\n"
+
+
+async def reload(site: Site, serving: Serving, config: str) -> None:
+    site.write(config)
+    await site.migrate()
+    serving.process.send_signal(signal.SIGHUP)
+    await logged(serving, "new config is served")
+    await http.until(serving.address, "/readyz", ready=True)
+
+
+async def test_durable_is_switched_on_and_off_under_followers(
+    site: Site, admin: psycopg.Connection
+) -> None:
+    """Who follows what stays durable misses nothing and gets no snapshot."""
+    site.write(DURABLE.format(kept="true", changed="false"))
+    await site.migrate()
+    async with site.rowcast.serving() as serving:
+        url = serving.address.replace("http", "ws", 1) + "/ws"
+        at = await cursor_of(url, "kept")
+        async with following(url, "kept", "changed") as replica:
+            for n, switched in enumerate(("true", "false"), 1):
+                replica.messages.clear()
+                admin.execute("UPDATE kept SET n = %s", (10 * n,))
+                await reload(site, serving, DURABLE.format(kept="true", changed=switched))
+                await replica.until(lambda: heard(replica, "snapshot", "changed"))
+                [snapshot] = heard(replica, "snapshot", "changed")
+                assert ("cursor" in snapshot) == (switched == "true")
+                admin.execute("UPDATE kept SET n = %s", (10 * n + 1,))
+                admin.execute("UPDATE changed SET n = %s", (n,))
+                await replica.until(lambda n=n: holds("kept", {"id": 1, "n": 10 * n + 1})(replica))
+                row = {"id": 1, "n": n, "secret": "secret"}
+                await replica.until(lambda row=row: holds("changed", row)(replica))
+                assert {m["type"] for m in replica.messages if m.get("topic") == "kept"} == {
+                    "change"
+                }
+            assert replica.regressions == []
+        async with visiting(url, "kept", at) as visit:
+            reply, missed = await visit.begin()
+            assert reply["resumed"] is True
+            assert [m["row"]["n"] for m in missed] == [21]
+        assert await serving.stop() == 0
+
+
+LOG = "\ntables:\n  paid: {mode: log}\n"
+
+
+async def test_a_log_is_added_and_removed_beside_another(
+    site: Site, admin: psycopg.Connection
+) -> None:
+    """Every row comes once, also those written while another config begins to be served."""
+    site.write(LOG)
+    await site.migrate()
+    async with site.rowcast.serving() as serving:
+        url = serving.address.replace("http", "ws", 1) + "/ws"
+        async with listening(url, "paid") as paid:
+            await paid.begun()
+            for n, more in enumerate(("  sold: {mode: log}\n", "")):
+                admin.execute("INSERT INTO paid VALUES (%s, 0)", (2 * n,))
+                site.write(LOG + more)
+                await site.migrate()
+                serving.process.send_signal(signal.SIGHUP)
+                admin.execute("INSERT INTO paid VALUES (%s, 0)", (2 * n + 1,))
+                await logged(serving, "new config is served")
+                await http.until(serving.address, "/readyz", ready=True)
+                await paid.until(2 * n + 2)
+                await sold_is_served(url, admin, n) if more else await sold_is_unknown(url)
+            assert paid.ids == list(range(4))
+            assert len(paid.replies) == 1
+            assert [m["type"] for m in paid.others] == ["welcome"]
+        assert await serving.stop() == 0
+
+
+async def sold_is_served(url: str, admin: psycopg.Connection, n: int) -> None:
+    async with listening(url, "sold") as sold:
+        await sold.begun()
+        admin.execute("INSERT INTO sold VALUES (%s, 0)", (n,))
+        await sold.until(1)
+        assert sold.ids == [n]
+
+
+async def sold_is_unknown(url: str) -> None:
+    async with visiting(url, "sold") as visit:
+        await visit.send(type="subscribe", topic="sold")
+        assert (await visit.next())["code"] == "unknown_topic"
+
+
+async def test_a_follower_of_a_log_that_is_removed_is_told(site: Site) -> None:
+    site.write(f"{LOG}  sold: {{mode: log}}\n")
+    await site.migrate()
+    async with site.rowcast.serving() as serving:
+        url = serving.address.replace("http", "ws", 1) + "/ws"
+        async with visiting(url, "sold") as visit:
+            await visit.begin()
+            await reload(site, serving, LOG)
+            error, ended = await visit.next(), await visit.next()
+            assert (error["type"], error["code"]) == ("error", "unknown_topic")
+            assert ended == {"type": "unsubscribed", "topic": "sold"}
+        assert await serving.stop() == 0
+
+
+WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted"
+
+
+async def test_a_stop_does_not_wait_for_a_reload(
+    site: Site, database: str, admin: psycopg.Connection
+) -> None:
+    """The catalog is locked, by a migration say, and what looks into it waits."""
+    async with site.rowcast.serving() as serving:
+        with connect(database) as migration, migration.transaction():
+            migration.execute("LOCK TABLE pg_inherits, pg_depend IN ACCESS EXCLUSIVE MODE")
+            serving.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(15):
+                while admin.execute(WAITING).fetchone() is None:
+                    await asyncio.sleep(0.01)
+            async with asyncio.timeout(15):
+                assert await serving.stop() == 0
