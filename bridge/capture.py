@@ -85,8 +85,11 @@ BEGIN
     IF kept <> '{{}}' AND to_regclass({store_name}) IS NOT NULL THEN
         INSERT INTO {store} (slot, payload) SELECT {slot}, k FROM unnest(kept) AS k;
         -- Where transactions may be prepared, the bridge looks by itself: one that has
-        -- notified cannot be.
-        IF current_setting('max_prepared_transactions') = '0' THEN
+        -- notified cannot be. Nor is it rung for where an instance holds the lock, or asks
+        -- for it: then it looks by itself, for rings commit one after the other.
+        IF current_setting('max_prepared_transactions') = '0'
+            AND pg_try_advisory_xact_lock_shared({pace})
+        THEN
             PERFORM pg_notify({channel}, {ring});
         END IF;
     END IF;
@@ -187,6 +190,7 @@ def _kept(schema: str) -> Parts:
         "store": store,
         "store_name": sql.Literal(store.as_string(None)),
         "slot": storage.slot(schema, "changes"),
+        "pace": storage.pace(schema, "changes"),
         "channel": sql.Literal(schema),
         "ring": sql.Literal(json.dumps({"ring": "changes"})),
     }

@@ -9,6 +9,8 @@ The payload of a notification, written by `triggers` and read by `parse`:
     {"t":"orders","o":"u","k":[["42"],["43","7"]]}    changed keys, one operation
     {"t":"orders","o":"*"}                            anything may have changed
     {"ring":"changes"}                                something was written to that store
+    {"ring":"changes","by":"…"}                       so, and this instance has found it
+    {"ring":"changes","asks":"…"}                     writers may not ring: this instance asks
 
 `t` is the table's public name, `o` one of `i u d`. Each entry of `k` is the key's
 columns as text; where routing columns (topic columns outside the key) had other
@@ -72,9 +74,15 @@ class Gap(NamedTuple):
 
 
 class Ring(NamedTuple):
-    """A transaction wrote to this store of the bridge: read on there."""
+    """A transaction wrote to this store of the bridge: read on there.
+
+    `by` is the instance that tells, or `asks` the one that leads from now on (see `pacer`);
+    both are empty where it is the writer.
+    """
 
     store: str
+    by: str = ""
+    asks: str = ""
 
 
 class Lost(NamedTuple):
@@ -156,7 +164,7 @@ def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Ga
     try:
         message = json.loads(payload)
         if "ring" in message:
-            return _ring(message["ring"])
+            return _ring(message)
         table, operation = message["t"], message["o"]
         width = widths[table]
         if operation == "*":
@@ -168,10 +176,10 @@ def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Ga
         raise Malformed(repr(error)) from error
 
 
-def _ring(store: object) -> Ring:
-    if store not in STORES:
+def _ring(message: dict[str, object]) -> Ring:
+    if message["ring"] not in STORES:
         raise Malformed("no such store")
-    return Ring(str(store))
+    return Ring(*(str(message.get(field, "")) for field in ("ring", "by", "asks")))
 
 
 def _change(table: str, operation: Operation, entry: object, width: tuple[int, int]) -> Change:

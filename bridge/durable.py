@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bridge.hub import Hub
     from bridge.loader import Loader
     from bridge.metrics import Metrics
+    from bridge.pacing import Pacing
     from bridge.routes import Request, Topic
 
     Answers = Mapping[Topic, Snapshot | ProtocolError]
@@ -36,6 +37,7 @@ class Durable:
         changelog: Changelog,
         loader: Loader,
         metrics: Metrics,
+        pacing: Pacing,
         *,
         take: Callable[[list[Change], Mark], None],
         gap: Callable[[str, Mark], None],
@@ -47,7 +49,10 @@ class Durable:
         self._gap = gap
         self._concerns = concerns
         widths = {flow.table.name: flow.table.width for flow in self._durable()}
-        self.feed = Feed(changelog, widths, take=take, gap=self._gaps, followed=self._followed)
+        self.pacing = pacing
+        self.feed = Feed(
+            changelog, widths, pacing, take=take, gap=self._gaps, followed=self._followed
+        )
         leading = {name: [flow.table.name for flow in self._to(name)] for name in widths}
         self._resumption = Resumption(changelog, loader, widths, leading)
 

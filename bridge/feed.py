@@ -2,8 +2,8 @@
 
 The rules:
 
-- It reads on from the moment up to which it has read, whenever a writer rings; at most
-  every `PACE`, for a burst of rings is one read.
+- It reads on from the moment up to which it has read, whenever a writer rings, and when
+  writers may not ring (see `pacer`) by itself; at most every `PACE`.
 - Nobody follows a durable table: it reads nothing, and forgets where it was. Who reads a
   topic first asks it to be `begun`, so that no change falls between the two.
 - What cannot be read on from (too much, pruned, another history) is a Gap.
@@ -14,6 +14,8 @@ The rules:
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from bridge.changelog import About, Changelog
-    from bridge.changes import Change, Mark
+    from bridge.changes import Change, Mark, Ring
     from bridge.cursor import Moment
+    from bridge.pacing import Pacing
 
 PACE = 0.02
 """Seconds from one read to the next."""
@@ -45,6 +48,7 @@ class Feed:
         self,
         changelog: Changelog,
         widths: dict[str, tuple[int, int]],
+        pacing: Pacing,
         *,
         take: Callable[[list[Change], Mark], None],
         gap: Callable[[Gap, Mark], None],
@@ -52,6 +56,8 @@ class Feed:
     ) -> None:
         self._changelog = changelog
         self._widths = widths
+        self._pacing = pacing
+        pacing.on_change = self.ring
         self._take = take
         self._gap = gap
         self._followed = followed
@@ -65,13 +71,19 @@ class Feed:
     def tables(self) -> Collection[str]:
         return self._widths.keys()
 
+    def heard(self, ring: Ring) -> None:
+        """Somebody wrote, or another instance has something to say of it."""
+        self._pacing.ring(ring)
+        self.ring()
+
     def ring(self) -> None:
-        """Somebody wrote."""
+        """It is time to read, or to think anew of when."""
         self._rung.set()
 
     def forget(self) -> None:
         """The database may be another one now: the next read begins anew."""
         self.about = self.mark = None
+        self._pacing.leave()
 
     async def begun(self) -> About:
         """Everything that is written from here on will be taken. Raises what reading does."""
@@ -80,14 +92,16 @@ class Feed:
                 await self._changelog.begin()
                 self.about = await self._changelog.about()
                 self._note(self.about.now)
+                self._pacing.follow()
                 self.ring()
             return self.about
 
     async def wait(self) -> None:
         """Until there may be something to read."""
         polled = self.about is not None and not self.about.rings
+        seconds = min(self._pacing.next_read(), POLL if polled else math.inf)
         with suppress(TimeoutError):
-            async with asyncio.timeout(POLL if polled else None):
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._rung.wait()
 
     async def read(self) -> None:
@@ -97,24 +111,28 @@ class Feed:
             if not self._followed():
                 self.forget()
             elif self.mark is not None:
-                await self._read_on(self.mark)
+                began = time.monotonic()
+                found = await self._read_on(self.mark)
+                self._pacing.read(began, found=found)
 
-    async def _read_on(self, mark: Mark) -> None:
+    async def _read_on(self, mark: Mark) -> bool:
+        """Whether there was anything."""
         kept = await self._changelog.read(mark[1], self.tables)
         about = await self._changelog.about()
         if self.mark != mark:  # forgotten meanwhile
-            return
+            return False
         if kept is None or not self._same(about) or not about.covers(mark[1]):
             self.about = about
             self._note(about.now)
             self._gap(Gap(None, "kept changes cannot be read on"), mark)
-            return
+            return True
         found, gaps = changes((payload for _, payload in kept.payloads), self._widths)
         self._note(kept.moment)
         if found:
             self._take(found, mark)
         for gap in gaps:
             self._gap(gap, mark)
+        return bool(kept.payloads)
 
     def _same(self, about: About) -> bool:
         return self.about is not None and about.identity == self.about.identity

@@ -33,7 +33,7 @@ from psycopg import sql
 from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, Ring, parse
 from bridge.errors import DatabaseError
-from bridge.session import PROBE, Patience, Session, Target
+from bridge.session import LET_US_GO, PROBE, Patience, Session, Target
 from bridge.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -54,13 +54,6 @@ _IN_RECOVERY = sql.SQL("SELECT pg_is_in_recovery()")
 _AS_IT_IS = sql.SQL(
     "SELECT set_config('client_encoding', 'SQL_ASCII', false)"
     " WHERE current_setting('server_encoding') = 'SQL_ASCII'"
-)
-
-# Makes the server drop us when we are gone: until then, its NOTIFY queue cannot shrink.
-_LET_US_GO = sql.SQL(
-    "SET tcp_user_timeout = 6000; SET tcp_keepalives_idle = 5;"
-    " SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
-    " SET idle_in_transaction_session_timeout = '10s'"
 )
 
 
@@ -180,7 +173,7 @@ class Listener:
         """What has to wait for the proof: behind a pooler, SET would change others' sessions."""
         async with self._within("preparing to listen"):
             with suppress(psycopg.Error):  # not every platform has every setting
-                await session.execute(_LET_US_GO)
+                await session.execute(LET_US_GO)
             await self._prepare()
 
     @asynccontextmanager

@@ -36,6 +36,7 @@ from bridge.loader import Loader
 from bridge.logbook import Logbook
 from bridge.logs import Logs
 from bridge.metrics import Metrics
+from bridge.pacing import Pacing
 from bridge.reload import Reload, resolved
 from bridge.trace import Trace
 from bridge.watch import Watch
@@ -156,6 +157,7 @@ class Bridge:
                     tasks.create_task(delivery.read_topics(), name=f"read topics {n}")
                 if self._durable:
                     tasks.create_task(delivery.follow(self._durable), name="follow")
+                    tasks.create_task(self._durable.pacing.run(), name="pacing")
                 for work in self._logs.work():
                     tasks.create_task(work(), name="logs")
                 tasks.create_task(self._tend(delivery), name="tend")
@@ -172,6 +174,7 @@ class Bridge:
             changelog,
             loader,
             self.metrics,
+            Pacing(self.config.listen, self.config.schema),
             take=self._take_in,
             gap=self._table_gap,
             concerns=self._concerns,
@@ -221,7 +224,7 @@ class Bridge:
             case Gap(str() as table):
                 self._table_gap(table)
             case Ring("changes") if self._durable:
-                self._durable.feed.ring()
+                self._durable.feed.heard(item)
             case Ring("log") if self._logs:
                 self._logs.ring()
             case list():

@@ -20,8 +20,9 @@ import traceback
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import error_from_result
 
 from bridge.errors import DatabaseError
 from bridge.link import heeding, keepalives
@@ -29,7 +30,13 @@ from bridge.link import heeding, keepalives
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psycopg import sql
+# Makes the server drop us when we are gone: until then, its NOTIFY queue cannot shrink, and
+# a lock of ours stays.
+LET_US_GO = sql.SQL(
+    "SET tcp_user_timeout = 6000; SET tcp_keepalives_idle = 5;"
+    " SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
+    " SET idle_in_transaction_session_timeout = '10s'"
+)
 
 
 PROBE = b'{"probe":'
@@ -117,15 +124,18 @@ class Session:
         return socket.socket(fileno=os.dup(self._socket))
 
     async def execute(self, statement: sql.Composable) -> str | None:
-        """Run one short statement; the first value it returns, as text."""
+        """Run a short statement, or several; the first value that the last returns, as text."""
         self._pgconn.send_query(statement.as_bytes(self._connection))
         self._pgconn.flush()  # so short that the socket's buffer always takes it whole
         value: str | None = None
+        error: psycopg.Error | None = None
         while (result := await self._result()) is not None:
             if result.status == pq.ExecStatus.FATAL_ERROR:
-                raise psycopg.OperationalError(result.get_error_message("utf-8"))
+                error = error or error_from_result(result)
             value = _first_value(result)
         self._collect()
+        if error is not None:
+            raise error
         return value
 
     async def arrivals(self) -> list[bytes]:

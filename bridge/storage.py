@@ -113,6 +113,12 @@ def slot(schema: str, store: str) -> sql.Composed:
     return sql.SQL("(SELECT (last_value % {})::int FROM {})").format(sql.Literal(SLOTS), counter)
 
 
+def pace(schema: str, store: str) -> sql.Composed:
+    """SQL for the number of the advisory lock by which writers know whether to ring."""
+    name = sql.Literal(f"{schema}.{store} pace")
+    return sql.SQL("pg_catalog.hashtextextended({}, 0)").format(name)
+
+
 def _parts(schema: str, store: str) -> dict[str, sql.Composable]:
     seq = sql.Identifier(schema, f"{store}_seq")
     return {

@@ -21,8 +21,8 @@ from psycopg import sql
 from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, Operation
 from bridge.errors import DatabaseError
-from bridge.listener import _LET_US_GO, Listener, Notifier
-from bridge.session import Session, Target
+from bridge.listener import Listener, Notifier
+from bridge.session import LET_US_GO, Session, Target
 from tests.support.poolers import PGBOUNCER, pooler
 from tests.support.proxy import Proxy
 
@@ -394,7 +394,7 @@ async def test_a_lost_session_leaves_its_descriptor_s_next_owner_alone(
 
 async def test_the_listener_s_settings_hold_in_its_session(database: str) -> None:
     session = await Session.connect(Target(database))
-    await session.execute(_LET_US_GO)
+    await session.execute(LET_US_GO)
     shown = [
         await session.execute(sql.SQL("SHOW {}").format(sql.Identifier(name)))
         for name in ("tcp_user_timeout", "idle_in_transaction_session_timeout")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 _CHAOS = "tests/acceptance/test_convergence.py::test_a_hundred_killed_listeners"
 _LOGS = "tests/acceptance/test_logs.py::test_every_committed_row_comes_once_and_in_one_order"
+_PACER = "tests/unit/test_pacer.py::test_no_walk_misses_a_change"
 _COLD = "tests/acceptance/test_cold_keys.py::test_none_is_missed"
 
 # What is settled goes beyond a gap only if that is proven.
@@ -122,5 +123,15 @@ MUTANTS = (
         ),
         _LOGS,
     ),
-    Mutant("doorbell without the rule for sleeping", (), awaits="paced capture"),
+    Mutant(
+        "doorbell without the rule for sleeping",
+        (
+            Edit(
+                "bridge/pacer.py",
+                "            self._drain(look.writers, now)\n",
+                "            self._drain(frozenset(), now)\n",
+            ),
+        ),
+        _PACER,
+    ),
 )

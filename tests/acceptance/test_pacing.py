@@ -1,0 +1,85 @@
+"""Where many write, one instance leads and writers are silent; nothing is missed all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge import migrate
+from bridge.pacer import State, Tempo
+from tests.support import connect
+from tests.support.bridges import configure, running
+from tests.support.pacing import CONFIG, TABLE, outcome
+from tests.support.replica import following, rows
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tests.support.bridges import Running
+
+
+@pytest.fixture
+def table(admin: psycopg.Connection) -> None:
+    admin.execute(TABLE)
+
+
+async def test_restless_instances_that_are_killed_miss_nothing(table: None, database: str) -> None:
+    config = configure(database, CONFIG)
+    await asyncio.to_thread(migrate.apply, config, progress=lambda _line: None)
+    found = await outcome(config, seconds=8)
+    assert found.committed > 0
+    assert found.unseen == 0
+    assert min(found.turns, found.led, found.killed) > 0, found
+
+
+def insert(database: str, stop: threading.Event) -> None:
+    """One row a transaction, as fast as it goes."""
+    with connect(database) as writer:
+        while not stop.is_set():
+            writer.execute("INSERT INTO items DEFAULT VALUES")
+
+
+async def becomes(bridge: Running, state: State) -> None:
+    """By what the instance itself says, for there is nothing else to see it by."""
+    assert bridge.bridge._durable is not None
+    while bridge.bridge._durable.pacing.pacer.state is not state:
+        await asyncio.sleep(0.01)
+
+
+async def test_writers_are_silent_while_an_instance_leads(
+    table: None, database: str, admin: psycopg.Connection
+) -> None:
+    config = configure(database, CONFIG)
+    async with running(config) as bridge, following(bridge.url, "items") as replica:
+        with connect(database) as ear:
+            stop = threading.Event()
+            writing = asyncio.create_task(asyncio.to_thread(insert, database, stop))
+            await becomes(bridge, State.LEADING)
+            ear.execute("LISTEN rowcast")
+            count = len(replica.held["items"].rows)
+            await replica.until(lambda: len(replica.held["items"].rows) > count + 200)
+            stop.set()
+            await writing
+            said = [heard.payload for heard in ear.notifies(timeout=0)]
+        assert [text for text in said if text == '{"ring": "changes"}'] == []
+        await replica.equals({"items": rows(admin, "SELECT * FROM items")})
+        await becomes(bridge, State.RESTING)
+        admin.execute("INSERT INTO items (note) VALUES ('a quiet one')")
+        await replica.equals({"items": rows(admin, "SELECT * FROM items")})
+
+
+async def test_who_is_not_followed_leads_nobody(
+    table: None, database: str, admin: psycopg.Connection
+) -> None:
+    async with running(configure(database, CONFIG)) as bridge:
+        admin.execute("LISTEN rowcast")
+        for _ in range(Tempo().busy * 4):
+            admin.execute("INSERT INTO items DEFAULT VALUES")
+        said = [heard.payload for heard in admin.notifies(timeout=0)]
+        assert said.count('{"ring": "changes"}') == Tempo().busy * 4
+        async with following(bridge.url, "items"):
+            await becomes(bridge, State.RESTING)
+        await becomes(bridge, State.RESTING)
