@@ -132,16 +132,9 @@ class Bridge:
                 settings=pool.local_settings(self.config),
                 rls=self.config.rls,
             )
-            self._durable = self._keeper(connections, loader)
-            delivery = Delivery(
-                self.hub,
-                loader,
-                self.health,
-                self.metrics,
-                self._take_in,
-                self._table_gap,
-                self._durable,
-            )
+            durable = self._durable = self._keeper(connections, loader)
+            parts = self.hub, loader, self.health, self.metrics
+            delivery = Delivery(*parts, self._take_in, self._table_gap, durable)
             local = pool.local_settings(self.config)
             book = Logbook(connections, loader, self.config.schema, local)
             self._logs = Logs(tables, self.hub.streams, book, self.health, self.metrics)
@@ -155,9 +148,9 @@ class Bridge:
                     tasks.create_task(delivery.reload(flow), name=f"reload {flow.table.name}")
                 for n in range(READERS):
                     tasks.create_task(delivery.read_topics(), name=f"read topics {n}")
-                if self._durable:
-                    tasks.create_task(delivery.follow(self._durable), name="follow")
-                    tasks.create_task(self._durable.pacing.run(), name="pacing")
+                if durable:
+                    tasks.create_task(delivery.follow(durable), name="follow")
+                    tasks.create_task(durable.pacing.run(), name="pacing")
                 for work in self._logs.work():
                     tasks.create_task(work(), name="logs")
                 tasks.create_task(self._tend(delivery), name="tend")
