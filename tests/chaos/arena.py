@@ -53,7 +53,7 @@ class Plan:
     instances: int = 3
     sockets: int = 60
     streams: int = 20
-    writers: int = 4
+    writers: int = 6
     rate: float = 500.0
     round_seconds: float = 60.0
     phase: tuple[float, float] = (4.0, 10.0)

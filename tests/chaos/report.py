@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,8 @@ class Report:
         ]
         lines += [self._line(code) for code in FAULTS if self.injected[code]]
         lines += ["", f"faults {self.faults}, rounds {self.rounds}, seed {self.seed}"]
-        totals = {**self.totals, **self.kinds}
+        rate = self.totals["writes"] / (self.totals["seconds of writing"] or 1)
+        totals = {**self.totals, "writes a second": rate, **self.kinds}
         lines.append(", ".join(f"{name} {value:,.0f}" for name, value in totals.items()))
         found = ", ".join(f"{name} {value}" for name, value in self._calms().items())
         lines.append(f"calms, in seconds until all was equal: {found}")
@@ -86,7 +87,8 @@ class Report:
             return {"count": 0}
         times = [seconds for seconds, _ in self.calms]
         _, slowest = max(self.calms)
-        return {"count": len(times), **_spread(times), "slowest after": " ".join(slowest)}
+        before = " ".join(f"{count}x{code}" for code, count in Counter(slowest).most_common())
+        return {"count": len(times), **_spread(times), "slowest after": before}
 
     def _line(self, code: str) -> str:
         times = self.times[code]
