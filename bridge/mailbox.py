@@ -172,23 +172,23 @@ class Subscription:
 
         `at` is the cursor of who has got them all.
         """
-        newer = self._rise(version)
-        self.changes = {key: message for key, message in missed if key not in newer}
-        if self.changes and at:
-            last = next(reversed(self.changes))
-            self.changes[last] = self.changes[last].at(at)
-        self.changes |= newer
-        bare = at if not self.changes else None
+        # Before what came since the read, and not in its place: who leaves in between has the
+        # cursor, and must have all that it stands for.
+        self._rise(version)
+        told = [message for _, message in missed]
+        if told and at:
+            told[-1] = told[-1].at(at)
+        self.pages = deque(told)
+        bare = None if told else at
         self.greeting = wire.subscribed(self.topic, self.id, resumed=True, cursor=bare)
         self.announced = True
 
-    def _rise(self, version: str) -> dict[str, ChangeMessage]:
+    def _rise(self, version: str) -> None:
         """A read of this version came: what it shows need not be sent again."""
         self.floor = version
         self.since = None
         newer = self.changes.items()
         self.changes = {key: message for key, message in newer if message.version > version}
-        return self.changes
 
 
 class Mailbox:

@@ -192,3 +192,22 @@ def test_too_many_changes_during_a_read_ask_for_another() -> None:
         reader.offer(key, "n")
     assert reader.wanted == [reader.subscription]
     assert reader.news() == ["subscribed", "page 0"]
+
+
+def test_who_resumes_gets_all_that_a_cursor_stands_for_before_it() -> None:
+    reader = Reader(room=0)
+    reader.subscription.want()
+    reader.offer("b", "o", Effect.UPDATE)  # since the read that it is resumed by
+    missed = [(key, change(key, "n", Effect.DELETE)) for key in ("b", "a")]
+    reader.subscription.resume([((key,), told) for key, told in missed], "n", "s.cursor")
+    reader.sink.room = None
+    reader.send()
+    assert reader.news()[-3:] == ["delete b@n", "delete a@n", "update b@o"]
+
+
+def test_the_cursor_is_with_the_last_of_what_was_missed() -> None:
+    reader = Reader(room=0)
+    reader.subscription.want()
+    missed = [((key,), change(key, "n")) for key in ("a", "b")]
+    reader.subscription.resume(missed, "n", "s.cursor")
+    assert [message.cursor for message in reader.subscription.pages] == [None, "s.cursor"]
