@@ -30,7 +30,7 @@ UPDATE orders SET n = n + 1; DELETE FROM orders WHERE id <= 5; INSERT INTO order
 """
 LISTENING = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-    AND application_name = 'rowcast' AND query LIKE 'SET tcp%%'
+    AND application_name LIKE 'rowcast%' AND query LIKE 'SET tcp%'
 """
 
 
