@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import browser, http
-from tests.support.javascript import package, react
-from tests.support.pages import SHOWN, bridge, setting
+from tests.support.javascript import package, react, steered
+from tests.support.pages import SHOWN, setting
 from tests.support.tokens import SECRET
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ async def test_fastapi(
     serve = ("-m", "uvicorn", "fastapi_tokens:app", "--port", str(port), "--log-level", "error")
     strict = config("fastapi_tokens.py", origin).replace("jwt: {", "jwt: {leeway: 0, ")
     async with (
-        bridge(tmp_path, database, strict) as running,
+        steered(tmp_path, database, strict) as running,
         # Tokens of three seconds: the page has to renew one to see the last change.
         python(*serve, BRIDGE_URL=running.address, TOKEN_MINUTES="0.05"),
     ):
@@ -163,7 +163,7 @@ async def test_django(database: str, admin: psycopg.Connection, tmp_path: Path) 
     async with python("django_model.py", "check", **urls) as made:
         assert await made.wait() == 0
     async with (
-        bridge(tmp_path, database, config("django_model.py", origin)) as running,
+        steered(tmp_path, database, config("django_model.py", origin)) as running,
         python(
             *("django_model.py", "runserver", "--noreload", f"127.0.0.1:{port}"),
             **urls,

@@ -9,15 +9,17 @@ import os
 import re
 import shutil
 from asyncio.subprocess import PIPE, STDOUT
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge import __version__
-from tests.support.commands import Rowcast
+from tests.support import connect, fresh_database
 from tests.support.javascript import (
     CLIENT,
     NODE,
+    controlled,
     install,
     node,
     package,
@@ -31,9 +33,16 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from tests.support import Server
+
 pytestmark = pytest.mark.skipif(NODE is None, reason="no Node found; apt install nodejs")
 
-TABLE = "CREATE TABLE items (id bigint PRIMARY KEY, grp text, n int)"
+TABLES = """
+CREATE TABLE items (id bigint PRIMARY KEY, grp text, n int);
+INSERT INTO items VALUES (1, 'a', 1), (2, 'a', 2), (3, 'b', 3);
+CREATE TABLE payments (id serial PRIMARY KEY, account int);
+CREATE TABLE refunds (id serial PRIMARY KEY);
+"""
 CONFIG = """
 debounce: 10ms
 tables:
@@ -52,45 +61,36 @@ auth:
 """
 
 
-async def against_a_bridge(rowcast: Rowcast, database: str, file: str) -> None:
-    """The tests of one file, each of which must pass and none be skipped."""
-    migrated = await rowcast.run("migrate")
-    assert migrated.status == 0, migrated.err
-    async with steered(rowcast, database) as (_, port):
-        settings = await with_websocket() | {"ROWCAST_TEST_CONTROL": str(port)}
-        told = await node("--test", f"test/{file}", **settings)
-    assert "# skipped 0" in told
+FILES = {
+    "bridge.test.js": CONFIG,
+    "auth.test.js": CONFIG + AUTH,
+    "resume.test.js": f"durable: true{CONFIG}",
+    "logs.test.js": f"events: true{CONFIG}{LOGS}",
+}
 
 
-async def test_it_keeps_what_a_real_bridge_sends(
-    database: str, admin: psycopg.Connection, tmp_path: Path
-) -> None:
-    admin.execute(TABLE)
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    await against_a_bridge(Rowcast(tmp_path, database), database, "bridge.test.js")
+async def told(server: Server, directory: Path, file: str, config: str) -> str:
+    """What the tests of one file print, with a bridge of their own."""
+    with closing(fresh_database(server, "template0")) as databases:
+        database = next(databases)
+        with connect(database) as connection:
+            connection.execute(TABLES)
+        async with steered(directory, database, config) as bridge, controlled(bridge) as port:
+            settings = await with_websocket() | {"ROWCAST_TEST_CONTROL": str(port)}
+            return await node("--test", f"test/{file}", **settings)
 
 
-async def test_it_renews_tokens(database: str, admin: psycopg.Connection, tmp_path: Path) -> None:
-    admin.execute(TABLE)
-    admin.execute("INSERT INTO items VALUES (1, 'a', 1), (2, 'a', 2), (3, 'b', 3)")
-    (tmp_path / "config.yaml").write_text(CONFIG + AUTH)
-    await against_a_bridge(Rowcast(tmp_path, database), database, "auth.test.js")
-
-
-async def test_it_resumes_where_it_was(
-    database: str, admin: psycopg.Connection, tmp_path: Path
-) -> None:
-    admin.execute(TABLE)
-    (tmp_path / "config.yaml").write_text("durable: true" + CONFIG)
-    await against_a_bridge(Rowcast(tmp_path, database), database, "resume.test.js")
-
-
-async def test_it_reads_logs(database: str, admin: psycopg.Connection, tmp_path: Path) -> None:
-    admin.execute(TABLE)
-    admin.execute("CREATE TABLE payments (id serial PRIMARY KEY, account int)")
-    admin.execute("CREATE TABLE refunds (id serial PRIMARY KEY)")
-    (tmp_path / "config.yaml").write_text(f"events: true{CONFIG}{LOGS}")
-    await against_a_bridge(Rowcast(tmp_path, database), database, "logs.test.js")
+async def test_it_keeps_what_a_real_bridge_sends(server: Server, tmp_path: Path) -> None:
+    """And renews tokens, and resumes, and reads logs. Most of it is waiting: all at once."""
+    for file in FILES:
+        (tmp_path / file).mkdir()
+    async with asyncio.TaskGroup() as group:
+        files = [
+            group.create_task(told(server, tmp_path / file, file, config))
+            for file, config in FILES.items()
+        ]
+    for file in files:
+        assert "# skipped 0" in file.result()
 
 
 async def test_it_keeps_the_rules_of_the_protocol() -> None:
@@ -130,14 +130,10 @@ QUERY = package("@tanstack/query-core")
 async def test_it_feeds_the_cache_of_tanstack_query(
     database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
-    admin.execute(TABLE)
-    admin.execute("INSERT INTO items SELECT g, 'a', 0 FROM generate_series(1, 3) AS g")
+    admin.execute(TABLES)
     install(tmp_path, "@tanstack/query-core")
     program = shutil.copy(CLIENT / "test" / "query.mjs", tmp_path)
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
-    async with rowcast.serving() as serving:
+    async with steered(tmp_path, database, CONFIG) as serving:
         process = await asyncio.create_subprocess_exec(
             *(str(NODE), "--preserve-symlinks", "--preserve-symlinks-main", program),
             serving.address,

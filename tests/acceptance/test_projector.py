@@ -19,10 +19,10 @@ import pytest
 from bridge import config as config_file
 from tests.support import connect
 from tests.support.bridges import running
-from tests.support.warm import load, warm
+from tests.support.warm import Program, load, warm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     import psycopg
 
@@ -53,6 +53,12 @@ MODEL = "SELECT account, balance, events FROM balances ORDER BY account"
 def settings(database: str) -> Config:
     text = "database: ${URL}\nevents: true\nserver: {port: 0}\n"
     return config_file.loads(text, env={"URL": database})
+
+
+@pytest.fixture
+def projector() -> Iterator[Program]:
+    with warm(PROJECTOR) as program:
+        yield program
 
 
 def write(database: str, seed: int, done: Event) -> None:
@@ -106,14 +112,13 @@ async def until_it_advances(connection: psycopg.Connection) -> None:
 
 
 async def test_a_projector_may_be_killed_at_any_point(
-    settings: Config, database: str, admin: psycopg.Connection
+    settings: Config, projector: Program, database: str, admin: psycopg.Connection
 ) -> None:
     chance = random.Random(SEED)
     admin.execute(load(PROJECTOR).SETUP + SLOW)
     async with (
         running(settings) as one,
         running(settings, migrated=False) as other,
-        warm(PROJECTOR) as projector,
     ):
         async with writing(database, 3):
             for n in range(KILLS):
@@ -128,9 +133,9 @@ async def test_a_projector_may_be_killed_at_any_point(
 
 
 async def test_a_projector_begins_anew_where_it_cannot_resume(
-    settings: Config, database: str, admin: psycopg.Connection
+    settings: Config, projector: Program, database: str, admin: psycopg.Connection
 ) -> None:
-    async with running(settings) as bridge, warm(PROJECTOR) as projector:
+    async with running(settings) as bridge:
         admin.execute("SELECT rowcast.publish('accounts/1', '{\"amount\": 5}')")
         pid = await projector.start(bridge.http, database)
         await until_it_is_the_fold(admin)
@@ -143,9 +148,9 @@ async def test_a_projector_begins_anew_where_it_cannot_resume(
 
 
 async def test_of_two_projectors_one_is_overtaken(
-    settings: Config, database: str, admin: psycopg.Connection
+    settings: Config, projector: Program, database: str, admin: psycopg.Connection
 ) -> None:
-    async with running(settings) as bridge, warm(PROJECTOR) as projector:
+    async with running(settings) as bridge:
         await projector.start(bridge.http, database)
         await projector.start(bridge.http, database)
         async with writing(database, 2):

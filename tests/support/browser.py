@@ -1,24 +1,28 @@
 """A real browser, headless, spoken to over its DevTools protocol: no driver to install.
 
 A page is asked by JavaScript expressions; waiting happens inside the page. Every
-error the page raises or logs is kept, for a test to find none.
+error the page raises or logs is kept, for a test to find none. One process, which is slow
+to start, serves all tests; each gets a profile of its own in it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import shutil
-from contextlib import asynccontextmanager
+import subprocess
+from contextlib import ExitStack, asynccontextmanager
+from functools import cache
 from itertools import count
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
 
     from websockets.asyncio.client import ClientConnection
@@ -49,9 +53,10 @@ def find() -> str | None:
 class Page:
     """One tab. `errors` holds what was thrown in it, and what its console calls an error."""
 
-    def __init__(self, devtools: ClientConnection, address: str = "") -> None:
+    def __init__(self, devtools: ClientConnection, address: str = "", profile: str = "") -> None:
         self._devtools = devtools
         self._address = address
+        self._profile = profile
         self._ids = count(1)
         self.errors: list[str] = []
         self._loaded = False
@@ -114,7 +119,7 @@ class Page:
     @asynccontextmanager
     async def tab(self, url: str) -> AsyncIterator[Page]:
         """Another tab of the same browser."""
-        async with _tab(self._address, url) as page:
+        async with _tab(self._address, self._profile, url) as page:
             yield page
 
     def _note(self, event: dict[str, Any]) -> None:
@@ -128,48 +133,58 @@ class Page:
 
 @asynccontextmanager
 async def opened(browser: str, url: str) -> AsyncIterator[Page]:
-    """A new browser with one tab at `url`."""
-    # The browser may write to its profile until the very end.
-    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        process = await _launch(browser, profile)
+    """A browser that knows nothing, with one tab at `url`."""
+    address = await asyncio.to_thread(_started, browser)
+    async with connect(address, max_size=None, proxy=None) as devtools:
+        made = await Page(devtools).call("Target.createBrowserContext")
+        profile = made["browserContextId"]
         try:
-            async with asyncio.timeout(PATIENCE):
-                address = await _address(process)
-            async with _tab(address, url) as page:
+            async with _tab(address, profile, url) as page:
                 yield page
         finally:
-            process.kill()
-            await process.wait()
+            await Page(devtools).call("Target.disposeBrowserContext", browserContextId=profile)
 
 
 @asynccontextmanager
-async def _tab(address: str, url: str) -> AsyncIterator[Page]:
+async def _tab(address: str, profile: str, url: str) -> AsyncIterator[Page]:
     """A new tab of the browser whose DevTools are at `address`."""
+    about = {"url": "about:blank", "browserContextId": profile}
     async with connect(address, max_size=None, proxy=None) as devtools:
-        target = await Page(devtools).call("Target.createTarget", url="about:blank")
+        target = await Page(devtools).call("Target.createTarget", **about)
     base = address.partition("/devtools/")[0]
     tab = f"{base}/devtools/page/{target['targetId']}"
     async with connect(tab, max_size=None, proxy=None) as devtools:
-        page = Page(devtools, address)
+        page = Page(devtools, address, profile)
         await page.open(url)
         yield page
 
 
-async def _launch(browser: str, profile: str) -> Process:
-    flags = [*_FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    return await asyncio.create_subprocess_exec(
-        browser,
-        *flags,
-        f"--user-data-dir={profile}",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+@cache
+def _started(browser: str) -> str:
+    """Where its DevTools are. It ends with this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    # The browser may write to it until the very end.
+    profile = stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    process = stack.enter_context(
+        subprocess.Popen(
+            [browser, *_FLAGS, *sandbox, f"--user-data-dir={profile}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     )
+    stack.callback(process.kill)
+    return _address(process)
 
 
-async def _address(process: Process) -> str:
+def _address(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
-    async for line in process.stderr:
-        if line.startswith(b"DevTools listening on "):
-            return line.decode().split()[-1]
+    for line in process.stderr:
+        if line.startswith("DevTools listening on "):
+            # Whatever it says later must not fill the pipe.
+            Thread(target=process.stderr.read, daemon=True).start()
+            return line.split()[-1]
     raise ConnectionError("the browser ended before it listened")

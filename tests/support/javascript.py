@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from contextlib import asynccontextmanager
@@ -15,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from tests.support import connect, http, tokens
+from bridge import config as configuration
+from bridge import migrate
+from tests.support import connect, http, tokens, warm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.support.commands import Rowcast, Serving
+    from collections.abc import AsyncIterator, Callable
 
 CLIENT = Path(__file__).resolve().parents[2] / "clients" / "js"
 NODE = shutil.which("node")
+SERVED = "tests/support/served.py"
 
 # What `npm install` put beside the client comes first, Debian's packages second.
 PLACES = (CLIENT / "node_modules", Path("/usr/share/nodejs"))
@@ -45,12 +47,13 @@ async def node(*arguments: str, **environment: str) -> str:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        process_group=0,
     )
     try:
         out, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # tests run in children of it
     assert process.returncode == 0, out.decode()
     return out.decode()
 
@@ -63,26 +66,42 @@ async def with_websocket() -> dict[str, str]:
 
 
 class Steered:
-    """A bridge whose life another process decides on."""
+    """A bridge whose life another process decides on: `rowcast serve` in a directory."""
 
-    def __init__(self, rowcast: Rowcast, database: str) -> None:
-        self._rowcast = rowcast
+    def __init__(self, directory: Path, database: str) -> None:
+        self._directory = directory
         self._database = database
-        self._serving: Serving | None = None
-        self._context: Any = None
+        self._pid: int | None = None
         self.address = ""
 
     async def start(self, text: str | None = None) -> None:
+        out = self._directory / "serving"
+        out.unlink(missing_ok=True)
+        environment = json.dumps({**os.environ, "DATABASE_URL": self._database})
         port = self.address.rpartition(":")[2] or "0"
-        self._context = self._rowcast.serving("--port", port, ready=False)
-        self._serving = await self._context.__aenter__()
-        self.address = self._serving.address
+        about = str(self._directory), str(out), port, environment
+        self._pid = await warm.kept(SERVED).start(*about)
+        await self._look(lambda: "serving on " in (out.read_text() if out.exists() else ""))
+        self.address = out.read_text().partition("serving on ")[2].split()[0]
         await http.until(self.address, "/readyz", ready=True)
 
     async def kill(self, text: str | None = None) -> None:
-        context, self._context = self._context, None
-        if context is not None:
-            await context.__aexit__(None, None, None)
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
+            await self._look(lambda: not self._alive)
+            self._pid = None
+
+    async def _look(self, true: Callable[[], bool]) -> None:
+        alive = self._alive
+        async with asyncio.timeout(30):
+            while not true():
+                assert self._alive == alive, "rowcast serve has ended; its error is on stderr"
+                await asyncio.sleep(0.01)
+
+    @property
+    def _alive(self) -> bool:
+        assert self._pid is not None
+        return Path(f"/proc/{self._pid}").exists()
 
     async def token(self, text: str) -> str:
         """A token with these claims, in JSON; `seconds` is how long it lives."""
@@ -113,15 +132,25 @@ class Steered:
 
 
 @asynccontextmanager
-async def steered(rowcast: Rowcast, database: str) -> AsyncIterator[tuple[Steered, int]]:
-    """A served bridge, and the port where it is steered."""
-    bridge = Steered(rowcast, database)
-    await bridge.start()
+async def steered(directory: Path, database: str, config: str) -> AsyncIterator[Steered]:
+    """A bridge with this config, migrated and served."""
+    (directory / "config.yaml").write_text(config)
+    environment = {**os.environ, "DATABASE_URL": database}
+    read = configuration.load(directory / "config.yaml", env=environment)
+    migrate.apply(read, progress=lambda _line: None)  # not in a thread: Alembic has globals
+    bridge = Steered(directory, database)
     try:
-        async with await asyncio.start_server(bridge.serve, "127.0.0.1", 0) as server:
-            yield bridge, server.sockets[0].getsockname()[1]
+        await bridge.start()
+        yield bridge
     finally:
         await bridge.kill()
+
+
+@asynccontextmanager
+async def controlled(bridge: Steered) -> AsyncIterator[int]:
+    """The port where it is steered."""
+    async with await asyncio.start_server(bridge.serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 def install(directory: Path, *packages: str) -> None:

@@ -11,7 +11,6 @@ from websockets.asyncio.server import serve
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from tests.support.commands import Rowcast
 from tests.support.javascript import steered
 
 if TYPE_CHECKING:
@@ -86,19 +85,8 @@ async def setting(
     served: dict[str, str] = {}
     async with site(served) as origin:
         config = f"server: {{allowed_origins: ['{origin}']}}\n{tables}"
-        async with bridge(directory, database, config) as running:
+        async with steered(directory, database, config) as running:
             served.update(
                 {path: text.replace("BRIDGE", running.address) for path, text in pages.items()}
             )
             yield Setting(running, admin, origin)
-
-
-@asynccontextmanager
-async def bridge(directory: Path, database: str, config: str) -> AsyncIterator[Steered]:
-    """A bridge with this config, migrated and served, that can be killed and started again."""
-    (directory / "config.yaml").write_text(config)
-    rowcast = Rowcast(directory, database)
-    migrated = await rowcast.run("migrate")
-    assert migrated.status == 0, migrated.err
-    async with steered(rowcast, database) as (running, _):
-        yield running

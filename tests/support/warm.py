@@ -9,42 +9,53 @@ The child is a process of its own, to be killed as any other.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import importlib.util
 import json
 import os
 import signal
+import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 
 
 class Program:
-    """Starts and kills children of one program."""
+    """Starts children of one program; their pids are for whoever ends them."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self._turn = Lock()
 
     async def start(self, *arguments: str) -> int:
+        return await asyncio.to_thread(self._start, arguments)
+
+    def _start(self, arguments: Sequence[str]) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
-        return int(await self._process.stdout.readline())
+        with self._turn:
+            self._process.stdin.write(json.dumps(arguments) + "\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
 
 
-@asynccontextmanager
-async def warm(program: str) -> AsyncIterator[Program]:
+@contextmanager
+def warm(program: str) -> Iterator[Program]:
     """`program` is a path below the repository's top. Its children end with it."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.warm", program),
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm", program],
         cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     try:
@@ -52,7 +63,15 @@ async def warm(program: str) -> AsyncIterator[Program]:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.communicate()
+        process.communicate()
+
+
+@cache
+def kept(program: str) -> Program:
+    """The same until this process ends."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(warm(program))
 
 
 def load(path: str) -> Any:
