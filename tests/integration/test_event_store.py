@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -19,6 +18,8 @@ from tests.support import connect
 from tests.support.fingerprint import fingerprint
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from psycopg import Connection
 
     from bridge.config import Config
@@ -428,11 +429,9 @@ def test_the_role_that_serves_only_reads_events(
     settings: Config, store: Connection, database: str
 ) -> None:
     role = f"serve_{database.rpartition('/')[2][:20]}"
-    page = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
-    grants = page.partition("CREATE ROLE rowcast_serve")[2].partition("```")[0].partition(";")[2]
     store.execute(f"CREATE ROLE {role}")
     try:
-        store.execute(grants.replace("rowcast_serve", role).replace("orders, customers", "t"))
+        store.execute(migrate.grants(settings, role).encode())
         served = configured(make_conninfo(database, options=f"-c role={role}"))
         assert [str(finding) for finding in inspect(served)] == []
         with connect(served.database) as connection:
