@@ -24,16 +24,22 @@ _FAILURES = (psycopg.Error, PoolTimeout, UnicodeError)
 
 # Names, unlike addresses, are shown to every role.
 _INSTANCES = """
-SELECT substr(application_name, 9), coalesce(host(client_addr), ''),
+SELECT right(application_name, 4), coalesce(host(client_addr), ''),
        extract(epoch FROM now() - backend_start)::float8
 FROM pg_stat_activity
-WHERE datname = current_database() AND application_name ~ '^rowcast [0-9a-f]{4}$'
+WHERE datname = current_database() AND application_name ~ '^[a-z0-9_]+ [0-9a-f]{4}$'
+  AND left(application_name, -5) = $1
 ORDER BY 3 DESC NULLS LAST LIMIT 100
 """
 
 
+def session_name(schema: str, instance: str) -> str:
+    """The `application_name` of the session that listens: whose it is, and which instance."""
+    return f"{schema[:58]} {instance}"  # PostgreSQL cuts it at 63
+
+
 class Instance(NamedTuple):
-    """A bridge that listens to this database; `connected` is for how many seconds, where the
+    """A bridge of this config's schema that listens; `connected` is for how many seconds, where the
     role that serves may know."""
 
     name: str
@@ -49,8 +55,10 @@ class Inquiry:
         pool: AsyncConnectionPool[Connection],
         settings: sql.Composed | None,
         tables: Mapping[str, Table],
+        schema: str = "rowcast",
     ) -> None:
         """`settings`, if given, are what every transaction has to begin with."""
+        self._owner = schema[:58]
         self._pool = pool
         self._settings = settings
         self.tables = tables
@@ -58,7 +66,7 @@ class Inquiry:
     async def instances(self) -> list[Instance]:
         """Empty where the database cannot be asked now."""
         try:
-            return [Instance(*found) for found in await self._fetch(_INSTANCES, [])]
+            return [Instance(*found) for found in await self._fetch(_INSTANCES, [self._owner])]
         except _FAILURES:
             return []
 

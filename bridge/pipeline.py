@@ -30,7 +30,7 @@ from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
 from bridge.health import Health
 from bridge.hub import Hub
-from bridge.inquiry import Inquiry
+from bridge.inquiry import Inquiry, session_name
 from bridge.listener import Listener, Notifier
 from bridge.loader import Loader
 from bridge.logbook import Logbook
@@ -138,7 +138,7 @@ class Bridge:
             local = pool.local_settings(self.config)
             book = Logbook(connections, loader, self.config.schema, local)
             self._logs = Logs(tables, self.hub.streams, book, self.health, self.metrics)
-            self.gateway.inspector.inquiry = Inquiry(connections, local, tables)
+            self.gateway.inspector.inquiry = Inquiry(connections, local, tables, self.config.schema)
             self.health.clear("database")
             watch = Watch(self.config, tables, connections, self.health, self.metrics)
             async with asyncio.TaskGroup() as tasks:
@@ -196,7 +196,7 @@ class Bridge:
             probe=notifier.notify,
             widths={flow.table.name: flow.table.width for flow in self._flows.values()},
             prepare=self._prepare,
-            name=f"rowcast {self.instance}",
+            name=session_name(self.config.schema, self.instance),
         )
         self._counted = 0, 0
         with closing(notifier):
