@@ -198,9 +198,14 @@ class Hub:
         return self.routes.request(single, other) if self.live else None
 
     def reconcile(self) -> None:
-        """Read everything that is followed, for what no notification told of."""
+        """Read everything that is followed, for what no notification told of.
+
+        Who resumed may lack what no trigger saw while it was away: it gets the whole, once.
+        """
         for topic in self.routes.followed():
             topic.route.wanted[topic] = None
+            for subscription in (s for s in topic.subscriptions if s.unproven):
+                self._miss(subscription)
         self.on_request()
 
     def _want(self, subscription: Subscription) -> None:

@@ -72,6 +72,7 @@ class Subscription:
     `postponed`, none is asked for until the subscriber has read what it was sent. `since` is
     the cursor it came with, until it has been answered. `owed` is the loss, if any, after
     which it has not been told yet what changed; unlike a snapshot, that is not waited for.
+    `unproven`: it resumed, so what it holds is what it held and what is known to have changed.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class Subscription:
         "snapshot",
         "subscriber",
         "topic",
+        "unproven",
         "viewer",
     )
 
@@ -102,6 +104,7 @@ class Subscription:
         self.since = command.since if isinstance(command.since, str) else None
         self.greeting: Message | None = wire.subscribed(command.topic, command.id)
         self.announced = False
+        self.unproven = False
         self.owed: object | None = None
         self.floor: str | None = None
         self.request: object | None = None
@@ -164,6 +167,7 @@ class Subscription:
         self._rise(version)
         self.pages = deque(pages if self.snapshot or self.announced else ())
         self.announced = True
+        self.unproven = False
 
     def resume(
         self, missed: Iterable[tuple[str, ChangeMessage]], version: str, at: str | None
@@ -182,6 +186,7 @@ class Subscription:
         bare = None if told else at
         self.greeting = wire.subscribed(self.topic, self.id, resumed=True, cursor=bare)
         self.announced = True
+        self.unproven = True
 
     def _rise(self, version: str) -> None:
         """A read of this version came: what it shows need not be sent again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bridge import pipeline
 from tests.support.bridges import configure, running
 from tests.support.replica import following, rows
+from tests.support.visitor import cursor_of, visiting
 
 if TYPE_CHECKING:
     import psycopg
@@ -97,6 +99,31 @@ async def test_a_restored_partition_is_found(database: str, admin: psycopg.Conne
         ):
             admin.execute(statement)
             await replica.equals({"cells": rows(admin, "SELECT * FROM cells")})
+
+
+async def test_who_resumed_is_told_what_no_trigger_saw_while_it_was_away(
+    database: str, admin: psycopg.Connection
+) -> None:
+    admin.execute(CELLS)
+    config = configure(database, CONFIG, durable="true")
+    async with running(config) as first, running(config, migrated=False) as second:
+        at = await cursor_of(first.url, "groups/1/cells")
+        blind, sighted = UNSEEN["triggers disabled"]
+        for statement in (blind, WRITES, sighted):
+            admin.execute(statement)
+        async with visiting(second.url, "groups/1/cells", at) as visit:
+            reply, missed = await visit.begin()
+            assert (reply["resumed"], missed) == (True, [])
+            second.bridge.hub.reconcile()
+            page = await visit.next()
+            held = {json.dumps(entry["key"]): entry["row"] for entry in page["rows"]}
+            assert (page["type"], held) == ("snapshot", truth(admin)["groups/1/cells"])
+            # Once: from here on it is compared like everybody else.
+            admin.execute("UPDATE cells SET note = 'seen' WHERE id = 1")
+            assert (await visit.next())["type"] == "change"
+            second.bridge.hub.reconcile()
+            admin.execute("UPDATE cells SET note = 'seen too' WHERE id = 1")
+            assert (await visit.next())["type"] == "change"
 
 
 async def test_what_triggers_saw_is_not_counted(database: str, admin: psycopg.Connection) -> None:

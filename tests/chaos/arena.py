@@ -184,7 +184,9 @@ class Arena:
                 await asyncio.to_thread(writer.join)
 
     async def _play(self, end: float) -> None:
+        # Who hops before it has seen everything once may never see it on a slow machine.
         await self._crowd.complete(self._plan.patience)
+        self._crowd.move()
         while self._loop.time() < end and not _enough(self._plan, self._report):
             await self._phase(self._loop.time() + self._random.uniform(*self._plan.phase))
             await self._calm()

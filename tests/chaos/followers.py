@@ -127,7 +127,8 @@ def _waits(task: asyncio.Task[None] | None) -> Iterator[str]:
 
 
 class Crowd:
-    """All followers. `news` is set with every message that one of them gets."""
+    """All followers. `news` is set with every message that one of them gets. Until they are told
+    to `move`, none hops."""
 
     def __init__(
         self, address: str, schema: Schema, random: Random, *, sockets: int, streams: int
@@ -136,7 +137,6 @@ class Crowd:
         self.news = asyncio.Event()
         self._random = random
         self._hopping = asyncio.Event()
-        self._hopping.set()
         self.hops = 0
         self.followers: list[Follower] = []
         numbers = count()
