@@ -224,6 +224,8 @@ class Arena:
         began = self._loop.time()
         try:
             hit = await FAULTS[code].inject(self._world, self._random)
+        except psycopg.errors.SerializationFailure:  # a row changed its partition meanwhile
+            return
         except psycopg.Error:
             if self._outage.explains(began):
                 return
