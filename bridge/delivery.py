@@ -162,11 +162,13 @@ class Delivery:
     def _set_aside(self, flow: Flow, keys: Sequence[Key], viewer: Viewer) -> None:
         self._metrics.poisoned.inc(len(keys))
         self._hub.poison(flow.table, keys, viewer)
-        # Any role may NOTIFY us keys that are none: they are counted, and said once a minute.
+        # Any role may NOTIFY us keys that are none. They are counted, and said once a minute;
+        # as a warning, for nobody is to be woken by whoever sends such.
         now = self._loop.time()
         if now >= self._told_of_poison.get(flow.table.name, now):
             self._told_of_poison[flow.table.name] = now + POISON_INTERVAL
-            log.error("rows that PostgreSQL refuses to read", extra={"table": flow.table.name})
+            about = {"table": flow.table.name, "keys": len(keys)}
+            log.warning("rows that PostgreSQL refuses to read", extra=about)
 
     async def read_topics(self) -> None:
         """Read the topics that are owed a snapshot, for ever."""
