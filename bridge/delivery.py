@@ -17,7 +17,7 @@ from bridge.audience import NOBODY
 from bridge.changes import Change, Operation
 from bridge.errors import DatabaseError
 from bridge.feed import PACE
-from bridge.loader import RefusedError
+from bridge.refusals import RefusedError
 from bridge.trace import Kind
 from bridge.viewer import label
 

@@ -137,7 +137,7 @@ class Hub:
         """It may have become another viewer: what it saw as the former one begins anew."""
         for old in list(mailbox.subscriptions.values()):
             if old.viewer != mailbox.permit(old.topic):
-                self.subscribe(mailbox, old.again())
+                self.subscribe(mailbox, old.again()._replace(snapshot=True))
 
     def renew(self, tables: Iterable[Table]) -> None:
         """Other tables are served: who follows what is not as it was begins it anew, or is told.

@@ -16,8 +16,9 @@ import psycopg
 
 from bridge.changes import Snapshot, State
 from bridge.cursor import Moment
-from bridge.errors import BridgeError, DatabaseError, ProtocolError
+from bridge.errors import DatabaseError, ProtocolError
 from bridge.opening import Opening
+from bridge.refusals import POLICY, TRIES, VALUE, RaisedError, Tries, raised, refusal
 from bridge.statements import Statements
 from bridge.wire import ErrorCode
 
@@ -34,50 +35,7 @@ if TYPE_CHECKING:
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
-# What is said of a value rather than of the database: class 22 (data exception), 23 (a
-# domain's constraint), 54 (program limit), or a character that the encoding does not
-# have. Such a batch is split; any other failure is tried again whole.
-_POISON = (
-    psycopg.DataError,
-    psycopg.IntegrityError,
-    psycopg.errors.ProgramLimitExceeded,
-    UnicodeError,
-)
-
-# A policy may also fail because of who looks. That is said to those who look alike, and
-# must not keep the bridge busy with trying again.
-_POLICY = (
-    *_POISON,
-    psycopg.errors.RaiseException,
-    psycopg.errors.CardinalityViolation,
-    psycopg.errors.UndefinedObject,
-)
-
 _ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-
-TRIES = 64
-"""Reads of one batch that may fail: enough to find three culprits in a thousand keys."""
-
-
-class RefusedError(BridgeError):
-    """So much of a batch cannot be read that it is cheaper to read what is followed anew.
-
-    No row is the reason, but somebody who sends notifications that no trigger wrote.
-    """
-
-
-class Tries:
-    """How many reads of a batch may still fail; None is any number."""
-
-    def __init__(self, left: int | None) -> None:
-        self._left = left
-
-    def count(self) -> None:
-        if self._left == 0:
-            raise RefusedError
-        if self._left is not None:
-            self._left -= 1
 
 
 class Loader:
@@ -95,7 +53,7 @@ class Loader:
         """`settings` and `rls` are as in `Opening`."""
         self._pool = pool
         self._opening = Opening(settings, rls)
-        self._poison: tuple[type[Exception], ...] = _POISON
+        self._poison = VALUE
         self._limit = snapshot_rows
         self._statements = Statements(schema, snapshot_rows)
         self.reads = 0
@@ -105,7 +63,7 @@ class Loader:
         if viewer == self._opening.viewer:
             return self
         other = copy(self)
-        other._opening, other._poison = self._opening.seen_by(viewer), _POLICY
+        other._opening, other._poison = self._opening.seen_by(viewer), POLICY
         return other
 
     async def load(
@@ -188,13 +146,26 @@ class Loader:
             try:
                 statement = self._statements.keys(table, template)
                 found = await self._read(statement, _columns([value]), connection)
-            except self._poison as error:
-                said = None if self._opening.viewer else error
-                return ProtocolError(ErrorCode.UNKNOWN_TOPIC, _refusal(table, template, said))
+            except self._poison:
+                error = await self._fault(table, template, value, connection)
+                return ProtocolError(ErrorCode.UNKNOWN_TOPIC, refusal(table, template, error))
             keys = [tuple(texts) for _, texts in found if texts is not None]
             states, refused = await self.load(table, keys, connection) if keys else ([], [])
         rows = [(state.key_json, state.row) for state in states if state.row is not None]
         return self._limited(Snapshot(rows, found[0][0], tuple(refused)))
+
+    async def _fault(
+        self, table: Table, template: Template, value: tuple[str, ...], connection: Connection
+    ) -> Exception | None:
+        """What is wrong with a topic's value by itself; None if it is not that."""
+        if self._opening.viewer is not None:
+            return None
+        statement = self._statements.typed(table, template)
+        try:
+            await self._read(statement, _columns([value]), connection, expect=False)
+        except self._poison as error:
+            return error
+        return None
 
     async def _read(
         self,
@@ -207,7 +178,7 @@ class Loader:
         self.reads += 1
         if within is not None:
             async with within.transaction():
-                rows = await _fetch(within, statement, columns)
+                rows = await self._as_viewer(within, statement, columns)
         else:
             async with self._pool.connection() as connection:
                 rows = await self._fetch(connection, statement, columns)
@@ -222,7 +193,17 @@ class Loader:
             return await _fetch(connection, statement, columns)
         async with connection.transaction():
             await self._opening.say(connection)
+            return await self._as_viewer(connection, statement, columns)
+
+    async def _as_viewer(
+        self, connection: Connection, statement: sql.Composed, columns: list[list[str]]
+    ) -> list[Any]:
+        try:
             return await _fetch(connection, statement, columns)
+        except psycopg.Error as error:
+            if self._opening.viewer is not None and raised(error):
+                raise RaisedError from error
+            raise
 
     def _answers(
         self, template: Template, values: Sequence[tuple[str, ...]], rows: list[Any]
@@ -279,12 +260,3 @@ def _state(
     if texts is None:
         return State(key, key, key_json, None, version)
     return State(key, tuple(texts), key_json, row, version)
-
-
-def _refusal(table: Table, template: Template, error: Exception | None) -> str:
-    """Without an error what PostgreSQL says is not passed on: a policy may fail at any row."""
-    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    reason = said or "the value cannot be read"
-    if error is None:
-        reason = "the value cannot be read, or a policy fails for your claims"
-    return f"no such topic of {table.name} ({template.text}): {reason}"

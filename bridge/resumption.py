@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bridge import cursor, wire
 from bridge.changelog import changes
 from bridge.changes import Dirty, Effect, Operation, Snapshot
-from bridge.loader import RefusedError
+from bridge.refusals import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -55,6 +55,8 @@ LEFT JOIN (SELECT ARRAY[{texts}] AS texts
            WHERE {match} LIMIT {limit}) t ON true
 """
 
+_TYPED = "SELECT {casts} FROM unnest({arrays}) AS u({raw})"
+
 _PARENTS = """
 SELECT DISTINCT {texts}
 FROM {table} t, (SELECT {raw}, {casts} FROM unnest({arrays}) AS u({raw}) OFFSET 0) k
@@ -77,6 +79,7 @@ class Statements:
         self.load = cache(self._load)
         self.snapshot = cache(self._snapshot)
         self.keys = cache(self._keys)
+        self.typed = cache(_typed)
         self.parents = cache(_parents)
 
     def _load(self, table: Table) -> sql.Composed:
@@ -130,6 +133,12 @@ class Statements:
             match=_match(columns),
             limit=self._limit,
         )
+
+
+def _typed(table: Table, template: Template) -> sql.Composed:
+    """One topic's values as what they have to be, without a look at any row."""
+    columns = _columns(table, template)
+    return sql.SQL(_TYPED).format(casts=_casts(columns), arrays=_arrays(columns), raw=_raw(columns))
 
 
 def _parents(table: Table, parent: Parent) -> sql.Composed:

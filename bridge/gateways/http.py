@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
 READYZ = "/readyz"
 _WATCHED = frozenset({"/healthz", READYZ, "/metrics"})
 _OPEN = _WATCHED | set(modules())
+
+
+_AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+
+class Target(NamedTuple):
+    """What a request asks for: path and query, neither decoded.
+
+    Nothing is read into it. A proxy in front keeps people from paths by the same text, and
+    `//x/metrics` or a path with a tab in it must not be another one here than there.
+    """
+
+    path: str
+    query: str
+
+    @classmethod
+    def of(cls, text: str) -> Target:
+        path, _, query = _AUTHORITY.sub("", text, count=1).partition("?")
+        return cls(path, query)
 
 
 class Pages:
@@ -56,8 +76,9 @@ class Pages:
         """
         return path in self._paths and path not in _OPEN and path not in assets()
 
-    def answer(self, method: str, path: str, *, known: bool = True) -> Response:
-        """`path` comes without its query; `known` is who has a token, or needs none."""
+    def answer(self, method: str, path: str, *, trusted: bool = True) -> Response:
+        """`path` comes without its query; `trusted` is who may know what is wrong: reasons
+        have names in them, and PostgreSQL's words, which may quote a value."""
         page = self._paths.get(path)
         if page is None:
             response = text(HTTPStatus.NOT_FOUND, "There is nothing here.\n")
@@ -65,7 +86,7 @@ class Pages:
             response = text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.\n")
             response.headers["Allow"] = "GET, HEAD"
         else:
-            response = page() if known or path != READYZ else self._ready([])
+            response = page() if trusted or path != READYZ else self._ready([])
         return response
 
     def _healthz(self) -> Response:

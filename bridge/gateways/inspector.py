@@ -2,7 +2,8 @@
 
 Without `auth` everybody who reaches the port may ask, as everybody may follow everything.
 With it, who has a good token learns what /metrics and the topics' names say, by table; who
-else is connected, and what became of a key, only one whose claims meet `auth.inspect`.
+else is connected, what is wrong, and what became of a key, only one whose claims meet
+`auth.inspect`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from urllib.parse import SplitResult
 
     from websockets.http11 import Request, Response
 
     from bridge.changes import Key
     from bridge.gateways.access import Access, Entry
+    from bridge.gateways.http import Target
     from bridge.health import Health
     from bridge.hub import Hub
     from bridge.inquiry import Inquiry
@@ -49,7 +50,12 @@ FRESH = 5.0
 STATUS_FRESH = 0.5
 """And for how many the rest is."""
 
-_HIDDEN: dict[str, object] = {"instances": [], "subscribers": None, "followed": []}
+_HIDDEN: dict[str, object] = {
+    "reasons": [],
+    "instances": [],
+    "subscribers": None,
+    "followed": [],
+}
 
 
 class Heard(NamedTuple):
@@ -76,7 +82,7 @@ class Inspector:
     def answers(self, path: str) -> bool:
         return self._hub.trace is not None and path in (STATUS, WHY)
 
-    async def answer(self, request: Request, target: SplitResult, entry: Entry) -> Response:
+    async def answer(self, request: Request, target: Target, entry: Entry) -> Response:
         """To one who has a good token, or needs none."""
         if request.method not in ("GET", "HEAD"):
             return text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.\n")

@@ -16,13 +16,13 @@ from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from urllib.parse import SplitResult
 
     from websockets.http11 import Request, Response
 
     from bridge.config import Config
     from bridge.gateways.access import Access
     from bridge.gateways.connection import Connection
+    from bridge.gateways.http import Target
     from bridge.gateways.limits import Limits
     from bridge.hub import Hub
     from bridge.metrics import Metrics
@@ -58,9 +58,7 @@ class Reading:
         self._local = local
         self._streams = sse.Streams(hub, access, metrics, config.limits.subscriptions)
 
-    async def answer(
-        self, connection: Connection, request: Request, target: SplitResult
-    ) -> Response:
+    async def answer(self, connection: Connection, request: Request, target: Target) -> Response:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not readable(origin, host, self._origins, local=self._local):
             return forbidden(origin or host)
@@ -73,9 +71,7 @@ class Reading:
             response.headers[name] = value
         return response
 
-    async def _read(
-        self, connection: Connection, request: Request, target: SplitResult
-    ) -> Response:
+    async def _read(self, connection: Connection, request: Request, target: Target) -> Response:
         try:
             self._ready()
             entry = connection.entry = await self._access.enter(request.headers, target.query)
@@ -103,7 +99,7 @@ class Reading:
         return await state.answer(connection, self._hub, topic, known, self._welcome(), permit)
 
 
-def refused(request: Request, target: SplitResult, error: ProtocolError) -> Response:
+def refused(request: Request, target: Target, error: ProtocolError) -> Response:
     """Why there is no answer; to an EventSource what passes is said so that it comes back."""
     if target.path != STREAM:
         return refusal(error)

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import MultipleValuesError
@@ -21,18 +20,16 @@ from bridge.config.values import is_loopback
 from bridge.errors import BridgeError, LimitError, ProtocolError
 from bridge.gateways.access import Access, no_token, subprotocol
 from bridge.gateways.connection import WRITE_LIMIT, Connection
-from bridge.gateways.http import Pages, refusal, text, too_large
+from bridge.gateways.http import Pages, Target, refusal, text, too_large
 from bridge.gateways.inspector import Inspector
 from bridge.gateways.limits import Limits
-from bridge.gateways.origins import allowed
+from bridge.gateways.origins import allowed, readable
 from bridge.gateways.reading import STATE, STREAM, Reading, forbidden, refused
 from bridge.gateways.tls import Certificate
 from bridge.gateways.websocket import Session, farewell
 from bridge.wire import CloseCode, ErrorCode
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
     from websockets.http11 import Request, Response
 
     from bridge.config import Config
@@ -169,7 +166,7 @@ class Gateway:
     async def _answer(self, connection: Connection, request: Request) -> Response | None:
         if not self._limits.fits(request):
             return too_large(self._config.limits.headers)
-        target = _target(request)
+        target = Target.of(request.path)
         try:
             if not self._pages.watched(target.path):
                 self._limits.arrive(connection.remote_address[0], request, connection.loop.time())
@@ -181,18 +178,27 @@ class Gateway:
             return await self._upgrade(connection, request, target)
         return await self._page(request, target)
 
-    async def _page(self, request: Request, target: SplitResult) -> Response:
+    async def _page(self, request: Request, target: Target) -> Response:
         entry = await self._access.enter(request.headers, target.query)
-        known = self._access.known(entry)
+        ours = self._access.guarded or self._ours(request)
         asked = self.inspector.answers(target.path)
-        if not known and (asked or self._pages.guarded(target.path)):
-            return refusal(entry.error or no_token())
+        if asked or self._pages.guarded(target.path):
+            if not ours:
+                return forbidden(request.headers.get("Origin") or request.headers.get("Host"))
+            if not self._access.known(entry):
+                return refusal(entry.error or no_token())
         if asked:
             return await self.inspector.answer(request, target, entry)
-        return self._pages.answer(request.method, target.path, known=known)
+        trusted = ours and self._access.inspects(entry)
+        return self._pages.answer(request.method, target.path, trusted=trusted)
+
+    def _ours(self, request: Request) -> bool:
+        """Whether no foreign name was made to mean this machine for a page to ask us."""
+        origin, host = request.headers.get("Origin"), request.headers.get("Host")
+        return readable(origin, host, self._config.server.allowed_origins, local=self._local)
 
     async def _upgrade(
-        self, connection: Connection, request: Request, target: SplitResult
+        self, connection: Connection, request: Request, target: Target
     ) -> Response | None:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not allowed(origin, host, self._config.server.allowed_origins, local=self._local):
@@ -225,11 +231,3 @@ class Gateway:
             await session.run(grant, self._welcome())
         except LimitError as error:
             await connection.close(CloseCode.OVER_LIMIT, str(error))
-
-
-def _target(request: Request) -> SplitResult:
-    """Path and query, neither decoded. What cannot be told apart is a path that does not exist."""
-    try:
-        return urlsplit(request.path)
-    except ValueError:
-        return urlsplit("")

@@ -125,6 +125,7 @@ async def answer(
     sink = Collector()
     mailbox = hub.join(sink, greeting, permit)
     try:
+        permit(topic)
         _refuse_log(hub, topic)
         hub.subscribe(mailbox, wire.Subscribe(topic))
         ends: list[asyncio.Future[Any]] = [sink.found, connection.connection_lost_waiter]

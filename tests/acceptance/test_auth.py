@@ -45,7 +45,7 @@ TABLES = """
 """
 AUTH = (
     f"{{jwt: {{secret: {SECRET}}}, allow: [{{topic: 'customers/{{claims.customer}}/**'}},"
-    " {topic: 'orders/**', when: {role: [admin, support]}}]}"
+    " {topic: 'orders/**', when: {role: [admin, support]}}], inspect: {role: boss}}"
 )
 
 
@@ -318,8 +318,11 @@ async def test_what_is_open_and_what_is_not(bridge: Running) -> None:
         assert (await http.get(bridge.http, f"{path}?token={good}")).status == 200
     bridge.bridge.health.fail("secret", "a reason with names in it")
     assert (await http.get(bridge.http, "/readyz")).json() == {"ready": False, "reasons": []}
-    known = await http.get(bridge.http, "/readyz", **bearer(good))
-    assert known.json()["reasons"] == ["a reason with names in it"]
+    for path in ("/readyz", "/inspector/status"):
+        known = await http.get(bridge.http, path, **bearer(good))
+        assert known.json()["reasons"] == []
+        boss = await http.get(bridge.http, path, **bearer(token(role="boss")))
+        assert boss.json()["reasons"] == ["a reason with names in it"]
 
 
 async def test_refusals_are_counted(bridge: Running) -> None:

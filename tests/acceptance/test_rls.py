@@ -429,6 +429,40 @@ async def test_a_policy_that_fails_for_some_tells_them_nothing_and_is_not_tried_
         assert bridge.bridge.health.ready
 
 
+RAISING = """
+CREATE FUNCTION vetted() RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN
+    IF claim('role') = 'banned' THEN
+        RAISE EXCEPTION 'secret-of-another' USING ERRCODE = 'insufficient_privilege';
+    ELSIF claim('role') = 'odd' THEN
+        PERFORM FROM shares WHERE false;
+        RAISE EXCEPTION 'secret-of-another' USING ERRCODE = 'RW042';
+    END IF;
+    RETURN true;
+END $$;
+CREATE POLICY vetted ON docs AS RESTRICTIVE USING (vetted());
+"""
+
+
+async def test_a_policy_that_raises_what_it_likes_makes_nobody_else_wait(
+    database: str, admin: psycopg.Connection, role: str
+) -> None:
+    """It is about who asks, whatever the SQLSTATE, and no fault of the database."""
+    admin.execute(RAISING)
+    async with (
+        guarded(database, admin, role) as bridge,
+        viewing(bridge, role="admin") as chief,
+        viewing(bridge, role="banned") as banned,
+        viewing(bridge, role="odd") as odd,
+    ):
+        await chief.subscribe("docs")
+        for unlucky in (banned, odd):
+            assert "a policy fails" in (await unlucky.refused("docs"))["message"]
+            assert b"secret" not in b"".join(unlucky.got)
+        admin.execute("UPDATE docs SET body = 'x' WHERE id = 1")
+        await chief.until(lambda: chief.held["docs"][1] == "x")
+        assert bridge.bridge.health.ready
+
+
 BROKEN = """
 CREATE VIEW pages AS SELECT id, body, 1 / (id - 3) AS share FROM docs;
 """

@@ -14,7 +14,8 @@ from psycopg_pool import AsyncConnectionPool
 from bridge import catalog
 from bridge.changes import Snapshot
 from bridge.errors import DatabaseError, ProtocolError
-from bridge.loader import TRIES, Loader, RefusedError
+from bridge.loader import Loader
+from bridge.refusals import TRIES, RefusedError
 from bridge.topics import Template
 from tests.support import Server, connect
 from tests.support.capture import config, entry
