@@ -166,10 +166,8 @@ class Hub:
     # What must be read, and what was.
 
     def gap(self, table: str | None) -> None:
-        """Changes may have been missed: everybody concerned is owed a new snapshot.
-
-        Or, of a durable table, what the next read shows to have changed.
-        """
+        """Changes may have been missed: everybody concerned is owed a new snapshot or, of a
+        durable table, what the next read shows to have changed."""
         loss = object()
         for topic in self.routes.followed(table):
             topic.moment, topic.loss = None, loss
