@@ -16,7 +16,7 @@ from tests.chaos.arena import Plan, run
 if TYPE_CHECKING:
     from tests.chaos.report import Report
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def clean(config: pytest.Config, faults: str, hits: int, **more: object) -> Report:

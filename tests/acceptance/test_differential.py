@@ -34,7 +34,7 @@ def twin(role: str, server: Server, template: str) -> Iterator[str]:
     yield from fresh_database(server, template)
 
 
-@pytest.mark.timeout(60 + STEPS)
+@pytest.mark.timeout(300 + STEPS)
 @pytest.mark.parametrize("durable", [False, True], ids=["notify", "durable"])
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_capture_changes_nothing(

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bridge.listener import Item
     from tests.support import Server
 
-pytestmark = pytest.mark.timeout(60)
 
 CHANNEL = "Rowcast test"  # mixed case and a space: quoting matters
 NAME = "the listener"
