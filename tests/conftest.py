@@ -4,6 +4,7 @@ server       the session's PostgreSQL: `.url(database)`, `.version`
 database     URL of a fresh database, this test's own
 connection   an autocommit session in that database
 admin        a second one, for what has to happen at the same time
+chromium     the session's browser; its tests run in the loop of the session, too
 postgres     a whole server of this test's own, to be killed and restarted
 """
 
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+import pytest_asyncio
 from hypothesis import settings
 
 from bridge.demo.postgres import Postgres, find_binaries
 from bridge.errors import DatabaseError
-from tests.support import External, Server, connect, fresh_database
+from tests.support import External, Server, browser, connect, fresh_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from playwright.async_api import Browser
 
     from bridge.demo.postgres import Binaries
 
@@ -88,6 +92,15 @@ def binaries(pytestconfig: pytest.Config) -> Binaries:
 def postgres(binaries: Binaries) -> Iterator[Postgres]:
     with Postgres.start(binaries=binaries, settings=_SETTINGS) as server:
         yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    program = browser.find()
+    if program is None:
+        pytest.skip("no Chromium found; $CHROME may name one")
+    async with browser.started(program) as chromium:
+        yield chromium
 
 
 def _external(config: pytest.Config) -> External | None:

@@ -15,14 +15,14 @@ from bridge.config import loads
 from bridge.metrics import Metrics
 from bridge.wire import CloseCode, ErrorCode
 from tests.support import browser
+from tests.support.browser import until
 from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
-
-    from tests.support.browser import Page
+    from playwright.async_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -145,8 +145,6 @@ def test_the_readme_is_short() -> None:
 
 # The client of docs/protocol.md, in a real browser, against a real bridge.
 
-CHROMIUM = browser.find()
-
 CLIENT = """
 window.shown = null;
 follow("ws://" + location.host + "/ws", ["items"], (topic, rows, live) => {
@@ -156,9 +154,9 @@ follow("ws://" + location.host + "/ws", ["items"], (topic, rows, live) => {
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
+@pytest.mark.asyncio(loop_scope="session")
 async def test_the_client_ends_with_what_the_table_holds(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
     admin.execute("CREATE TABLE items (id int PRIMARY KEY, n int)")
     admin.execute("INSERT INTO items SELECT g, 0 FROM generate_series(1, 5) g")
@@ -168,7 +166,7 @@ async def test_the_client_ends_with_what_the_table_holds(
     assert (await rowcast.run("migrate")).status == 0
     async with (
         rowcast.serving() as serving,
-        browser.opened(str(CHROMIUM), f"{serving.address}/healthz") as page,
+        browser.opened(chromium, f"{serving.address}/healthz") as page,
     ):
         await page.evaluate(client.replace("export ", "") + CLIENT)
         await _shows(page, admin)
@@ -185,4 +183,4 @@ async def _shows(page: Page, connection: psycopg.Connection) -> None:
     """Wait until the page holds what the table holds, and calls it live."""
     found = connection.execute("SELECT id, n FROM items ORDER BY id").fetchall()
     expected = json.dumps([True, found], separators=(",", ":"))
-    await page.until(f"window.shown === {json.dumps(expected)}")
+    await until(page, f"window.shown === {json.dumps(expected)}")

@@ -8,7 +8,6 @@ Needs Chromium; `$CHROME` can name one.
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 from pathlib import Path
 
@@ -27,20 +26,17 @@ async def main() -> None:
     demo = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     try:
         address = await _address(demo)
-        async with browser.opened(program, "about:blank") as page:
-            await page.call(
-                "Emulation.setDeviceMetricsOverride",
-                width=1280, height=860, deviceScaleFactor=1, mobile=False,
-            )  # fmt: skip
-            await page.open(address)
+        async with (
+            browser.started(program) as chromium,
+            browser.opened(chromium, address, width=1280, height=860) as page,
+        ):
             await page.evaluate(SETTLE.format(14000))
             await page.evaluate(ASK)
             await page.evaluate(SETTLE.format(700))
-            shot = await page.call("Page.captureScreenshot", format="png")
+            await page.screenshot(path=Path(__file__).with_name("inspector.png"))
     finally:
         demo.terminate()
         await demo.wait()
-    Path(__file__).with_name("inspector.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 async def _address(demo: asyncio.subprocess.Process) -> str:

@@ -9,6 +9,7 @@ import pytest
 from tests.support import browser, http
 from tests.support.balancers import NGINX, free_port, nginx
 from tests.support.bridges import configure, running
+from tests.support.browser import until
 from tests.support.commands import Rowcast
 from tests.support.events import streaming
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
-
-CHROMIUM = browser.find()
+    from playwright.async_api import Browser
 
 
 @pytest.mark.skipif(NGINX is None, reason="no nginx found")
@@ -62,9 +62,9 @@ take("change", ({key, row}) => { row === null ? delete rows[key.id] : rows[key.i
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_browser_reads_events_by_type_and_comes_back(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
     admin.execute("CREATE TABLE items (id int PRIMARY KEY, n int)")
     admin.execute("INSERT INTO items SELECT g, 0 FROM generate_series(1, 3) g")
@@ -73,12 +73,12 @@ async def test_a_browser_reads_events_by_type_and_comes_back(
     assert (await rowcast.run("migrate")).status == 0
     async with (
         rowcast.serving() as serving,
-        browser.opened(str(CHROMIUM), f"{serving.address}/healthz") as page,
+        browser.opened(chromium, f"{serving.address}/healthz") as page,
     ):
         await page.evaluate(SOURCE)
-        await page.until('JSON.stringify(rows) === \'{"1":0,"2":0,"3":0}\'')
+        await until(page, 'JSON.stringify(rows) === \'{"1":0,"2":0,"3":0}\'')
         admin.execute("UPDATE items SET n = 1 WHERE id = 1; DELETE FROM items WHERE id = 3")
-        await page.until('JSON.stringify(rows) === \'{"1":1,"2":0}\'')
+        await until(page, 'JSON.stringify(rows) === \'{"1":1,"2":0}\'')
         seen = await page.evaluate("seen")
         assert (seen["welcome"], seen["subscribed"], seen["snapshot"]) == (1, 2, 2)
         port = serving.address.rpartition(":")[2]
@@ -86,5 +86,5 @@ async def test_a_browser_reads_events_by_type_and_comes_back(
         admin.execute("UPDATE items SET n = 2")
         async with rowcast.running("serve", "--port", port):
             # 0 while it connects; 2 is for ever.
-            await page.until('opened === 2 && JSON.stringify(rows) === \'{"1":2,"2":2}\'')
+            await until(page, 'opened === 2 && JSON.stringify(rows) === \'{"1":2,"2":2}\'')
             assert await page.evaluate("source.readyState") == 1

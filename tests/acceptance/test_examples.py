@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import browser, http
+from tests.support.browser import until
 from tests.support.javascript import package, react, steered
 from tests.support.pages import SHOWN, setting
 from tests.support.tokens import SECRET
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import psycopg
+    from playwright.async_api import Browser, Page
 
-    from tests.support.browser import Page
-
-CHROMIUM = browser.find()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # as the browser's
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ADDRESS = "http://127.0.0.1:8765"
@@ -47,37 +46,41 @@ def example(name: str) -> str:
     return (EXAMPLES / name).read_text(encoding="utf-8")
 
 
-async def test_plain_html(database: str, admin: psycopg.Connection, tmp_path: Path) -> None:
+async def test_plain_html(
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
     pages = {"/": example("page.html").replace(ADDRESS, "BRIDGE")}
     async with (
         setting(database, admin, tmp_path, pages, schema=ORDERS, tables=TABLES) as here,
-        browser.opened(str(CHROMIUM), here.origin) as page,
+        browser.opened(chromium, here.origin) as page,
     ):
         cells = "[...document.querySelectorAll('td')].map((cell) => cell.textContent).join()"
-        await page.until(f"{cells} === '1,placed,7,2,<b>paid</b>,7,3,placed,8'")
+        await until(page, f"{cells} === '1,placed,7,2,<b>paid</b>,7,3,placed,8'")
         admin.execute("DELETE FROM orders WHERE id > 1; UPDATE orders SET status = 'sent'")
-        await page.until(f"{cells} === '1,sent,7' && {STATUS} === 'live'")
-        await page.open(f"{here.origin}/?topic=nothing")
+        await until(page, f"{cells} === '1,sent,7' && {STATUS} === 'live'")
+        await page.goto(f"{here.origin}/?topic=nothing")
         problem = "document.querySelector('[role=alert]').textContent"
-        await page.until(f"{problem}.startsWith('no such topic')")
+        await until(page, f"{problem}.startsWith('no such topic')")
 
 
 @pytest.mark.skipif(package("react-dom") is None, reason="no React found")
-async def test_react(database: str, admin: psycopg.Connection, tmp_path: Path) -> None:
+async def test_react(
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
     text = re.sub(r"https://esm\.sh/react@\d+", "/react.js", example("react.html"))
     text = re.sub(r"https://esm\.sh/react-dom@[^\"]+", "/react-dom-client.js", text)
     pages = {"/": text.replace(ADDRESS, "BRIDGE"), **react()}
     async with (
         setting(database, admin, tmp_path, pages, schema=ORDERS, tables=TABLES) as here,
-        browser.opened(str(CHROMIUM), here.origin) as page,
+        browser.opened(chromium, here.origin) as page,
     ):
-        await page.until("document.querySelectorAll('button').length === 2")
+        await until(page, "document.querySelectorAll('button').length === 2")
         await page.evaluate("document.querySelector('button').click()")
-        await page.until(f"""{SHOWN} === '["1: placed","2: <b>paid</b>"]'""")
+        await until(page, f"""{SHOWN} === '["1: placed","2: <b>paid</b>"]'""")
         admin.execute("UPDATE orders SET customer_id = 7 WHERE id = 3")
         admin.execute("UPDATE orders SET status = 'sent' WHERE id = 1")
-        await page.until(f"""{SHOWN} === '["1: sent","2: <b>paid</b>","3: placed"]'""")
-        await page.until("document.querySelectorAll('button').length === 1")
+        await until(page, f"""{SHOWN} === '["1: sent","2: <b>paid</b>","3: placed"]'""")
+        await until(page, "document.querySelectorAll('button').length === 1")
 
 
 def config(name: str, origin: str) -> str:
@@ -123,7 +126,11 @@ async def listening(origin: str) -> None:
 
 
 async def test_fastapi(
-    database: str, admin: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chromium: Browser,
+    database: str,
+    admin: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     admin.execute(ORDERS.encode())
     monkeypatch.setenv("JWT_SECRET", SECRET)
@@ -137,12 +144,12 @@ async def test_fastapi(
         python(*serve, BRIDGE_URL=running.address, TOKEN_MINUTES="0.05"),
     ):
         await listening(origin)
-        async with browser.opened(str(CHROMIUM), f"{origin}/?user=7") as page:
-            await page.until(f"""{SHOWN} === '["1: placed","2: <b>paid</b>"]'""")
+        async with browser.opened(chromium, f"{origin}/?user=7") as page:
+            await until(page, f"""{SHOWN} === '["1: placed","2: <b>paid</b>"]'""")
             asked = "performance.getEntriesByName(location.origin + '/token').length"
-            await page.until(f"{asked} > 2")
+            await until(page, f"{asked} > 2")
             admin.execute("UPDATE orders SET status = 'sent'")
-            await page.until(f"""{SHOWN} === '["1: sent","2: sent"]'""")
+            await until(page, f"""{SHOWN} === '["1: sent","2: sent"]'""")
             await _sees_nobody_else(page, running.address)
 
 
@@ -156,7 +163,9 @@ async def _sees_nobody_else(page: Page, address: str) -> None:
     assert told == "forbidden"
 
 
-async def test_django(database: str, admin: psycopg.Connection, tmp_path: Path) -> None:
+async def test_django(
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
     port = free_port()
     origin = f"http://127.0.0.1:{port}"
     urls = {"DATABASE_URL": database}
@@ -171,9 +180,9 @@ async def test_django(database: str, admin: psycopg.Connection, tmp_path: Path) 
         ),
     ):
         await listening(origin)
-        async with browser.opened(str(CHROMIUM), origin) as page:
-            await page.until(f"{STATUS} === 'live'")
+        async with browser.opened(chromium, origin) as page:
+            await until(page, f"{STATUS} === 'live'")
             await page.evaluate("fetch('/order', {method: 'POST'}).then(() => 1)")
-            await page.until(f"""{SHOWN} === '["1: placed"]'""")
+            await until(page, f"""{SHOWN} === '["1: placed"]'""")
             admin.execute("UPDATE shop_order SET status = 'sent'")
-            await page.until(f"""{SHOWN} === '["1: sent"]'""")
+            await until(page, f"""{SHOWN} === '["1: sent"]'""")

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import browser
+from tests.support.browser import until
 from tests.support.pages import setting
 
 if TYPE_CHECKING:
     import psycopg
+    from playwright.async_api import Browser
 
-CHROMIUM = browser.find()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # as the browser's
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PLAIN = """<!doctype html><title>items</title><ul></ul><p></p>
@@ -38,72 +39,73 @@ STATUS = "document.querySelector('p').textContent"
 
 
 async def test_a_page_is_right_without_a_reload_after_the_bridge_was_killed(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
     async with (
         setting(database, admin, tmp_path, {"/": PLAIN}) as here,
-        browser.opened(str(CHROMIUM), here.origin) as page,
+        browser.opened(chromium, here.origin) as page,
     ):
         await here.shows(page)
         await here.write("UPDATE items SET n = 1 WHERE id = 2", page)
         for n in range(2):
             await here.bridge.kill()
-            await page.until(f"{STATUS} === 'stale'")
+            await until(page, f"{STATUS} === 'stale'")
             admin.execute(f"INSERT INTO items VALUES (10 + {n}, 7)".encode())
             admin.execute(f"DELETE FROM items WHERE id = 1 + {n}".encode())
             await here.bridge.start()
             await here.shows(page)
-            await page.until(f"{STATUS} === 'live'")
+            await until(page, f"{STATUS} === 'live'")
 
 
 async def test_the_lines_of_the_readme_make_a_live_page(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
     (lines,) = re.findall(r"^```html\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
     lines = lines.replace("http://127.0.0.1:8765", "BRIDGE").replace("pgbench_tellers", "items")
     async with (
         setting(database, admin, tmp_path, {"/": lines}) as here,
-        browser.opened(str(CHROMIUM), f"{here.origin}/nothing") as page,
+        browser.opened(chromium, "about:blank") as page,
     ):
-        await page.call(
-            "Page.addScriptToEvaluateOnNewDocument",
-            source="console.table = (rows) => window.told = JSON.stringify(rows)",
-        )
-        await page.open(here.origin)
-        await page.until("window.told?.length > 2")
+        told = "console.table = (rows) => window.told = JSON.stringify(rows)"
+        await page.add_init_script(told)
+        await page.goto(here.origin)
+        await until(page, "window.told?.length > 2")
         admin.execute("DELETE FROM items WHERE id > 1")
-        await page.until("""window.told === '[{"n":0,"id":1}]'""")
+        await until(page, """window.told === '[{"n":0,"id":1}]'""")
 
 
-async def test_tabs_show_the_same(database: str, admin: psycopg.Connection, tmp_path: Path) -> None:
+async def test_tabs_show_the_same(
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
     async with (
         setting(database, admin, tmp_path, {"/": PLAIN}) as here,
-        browser.opened(str(CHROMIUM), here.origin) as first,
-        first.tab(here.origin) as second,
+        browser.opened(chromium, here.origin) as first,
     ):
+        second = await first.context.new_page()
+        await second.goto(here.origin)
         both = (first, second)
         await here.shows(*both)
         await here.write("UPDATE items SET n = n + 1; DELETE FROM items WHERE id = 3", *both)
         await second.evaluate("live.close()")
         await here.write("INSERT INTO items VALUES (4, 4)", first)
-        await second.until(f"{STATUS} === 'closed'")
+        await until(second, f"{STATUS} === 'closed'")
 
 
 async def test_a_page_that_was_offline_catches_up(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
     async with (
         setting(database, admin, tmp_path, {"/": PLAIN}) as here,
-        browser.opened(str(CHROMIUM), here.origin) as page,
+        browser.opened(chromium, here.origin) as page,
     ):
         await here.shows(page)
         # A browser keeps what is open while it is told to be offline; the bridge's end is not.
-        await page.offline(True)
+        await page.context.set_offline(True)
         await here.bridge.kill()
-        await page.until(f"{STATUS} === 'stale'")
+        await until(page, f"{STATUS} === 'stale'")
         await here.bridge.start()
         admin.execute("UPDATE items SET n = 5")
         assert await page.evaluate("navigator.onLine") is False
-        await page.offline(False)
+        await page.context.set_offline(False)
         await here.shows(page)
-        await page.until(f"{STATUS} === 'live'")
+        await until(page, f"{STATUS} === 'live'")

@@ -10,16 +10,15 @@ import pytest
 
 from tests.support import browser
 from tests.support.bridges import configure, running
+from tests.support.browser import errors, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import psycopg
+    from playwright.async_api import Browser, Page
 
-    from tests.support.browser import Page
-
-CHROMIUM = browser.find()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # as the browser's
 
 # What markup, JavaScript's numbers and percent-encoding could each get wrong.
 TABLE = """
@@ -40,41 +39,42 @@ LIVE = 'document.querySelector("#status").dataset.state === "live"'
 
 @asynccontextmanager
 async def inspector(
-    database: str, admin: psycopg.Connection, topic: str = ""
+    chromium: Browser, database: str, admin: psycopg.Connection, topic: str = ""
 ) -> AsyncIterator[Page]:
     """The page, live and with rows in it, in front of a bridge of its own."""
-    assert CHROMIUM is not None
     admin.execute(TABLE)
     async with (
         running(configure(database, CONFIG)) as bridge,
-        browser.opened(CHROMIUM, f"{bridge.http}/#{topic}") as page,
+        browser.opened(chromium, f"{bridge.http}/#{topic}") as page,
     ):
-        await page.until(f"{LIVE} && {SHOWN}.length > 0")
+        await until(page, f"{LIVE} && {SHOWN}.length > 0")
         yield page
-        assert page.errors == []
+        assert await errors(page) == []
 
 
 async def shows(page: Page, admin: psycopg.Connection, where: str = "true") -> None:
     """Wait until the page shows exactly the rows of a SELECT, in any order."""
-    columns = await page.until(f"{SHOWN}.length && {ORDER}")
+    columns = await until(page, f"{SHOWN}.length && {ORDER}")
     texts = ", ".join(f"coalesce({column}::text, 'null')" for column in columns)
     query = f"SELECT {texts} FROM goods WHERE {where}"
     expected = sorted(map(list, admin.execute(query.encode()).fetchall()))
-    await page.until(f"JSON.stringify({SHOWN}.sort()) === {json.dumps(_text(expected))}")
+    await until(page, f"JSON.stringify({SHOWN}.sort()) === {json.dumps(_text(expected))}")
 
 
 def _text(rows: list[list[str]]) -> str:
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
 
 
-async def test_rows_are_shown_as_they_are(database: str, admin: psycopg.Connection) -> None:
-    async with inspector(database, admin) as page:
+async def test_rows_are_shown_as_they_are(
+    chromium: Browser, database: str, admin: psycopg.Connection
+) -> None:
+    async with inspector(chromium, database, admin) as page:
         await shows(page, admin)
         assert await page.evaluate('document.querySelectorAll("#body b").length') == 0
 
 
-async def test_changes_arrive(database: str, admin: psycopg.Connection) -> None:
-    async with inspector(database, admin) as page:
+async def test_changes_arrive(chromium: Browser, database: str, admin: psycopg.Connection) -> None:
+    async with inspector(chromium, database, admin) as page:
         admin.execute("INSERT INTO goods VALUES (4, 'new', 7.70, 'c')")
         await shows(page, admin)
         admin.execute("UPDATE goods SET price = price * 2, name = 'changed' WHERE id > 1")
@@ -87,35 +87,41 @@ async def test_changes_arrive(database: str, admin: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize("topic", ["goods/9007199254740993", "shelves/a%2Fb/goods"])
 async def test_the_location_names_the_topic(
-    database: str, admin: psycopg.Connection, topic: str
+    chromium: Browser, database: str, admin: psycopg.Connection, topic: str
 ) -> None:
-    async with inspector(database, admin, topic) as page:
+    async with inspector(chromium, database, admin, topic) as page:
         row = "id > 3" if topic.startswith("goods") else "id = 1"
         await shows(page, admin, row)
         admin.execute(f"UPDATE goods SET price = 99 WHERE {row}".encode())
         await shows(page, admin, row)
 
 
-async def test_a_row_leads_to_its_own_topic(database: str, admin: psycopg.Connection) -> None:
-    async with inspector(database, admin) as page:
+async def test_a_row_leads_to_its_own_topic(
+    chromium: Browser, database: str, admin: psycopg.Connection
+) -> None:
+    async with inspector(chromium, database, admin) as page:
         await page.evaluate('document.querySelector("#body tr td:last-child").click()')
-        await page.until('location.hash === "#goods/9007199254740993"')
+        await until(page, 'location.hash === "#goods/9007199254740993"')
         await shows(page, admin, "id > 3")
-        await page.until('document.querySelector("#caption").textContent.includes("shelves/c/")')
+        await until(page, 'document.querySelector("#caption").textContent.includes("shelves/c/")')
 
 
-async def test_an_unknown_topic_is_said_to_be_one(database: str, admin: psycopg.Connection) -> None:
-    async with inspector(database, admin) as page:
+async def test_an_unknown_topic_is_said_to_be_one(
+    chromium: Browser, database: str, admin: psycopg.Connection
+) -> None:
+    async with inspector(chromium, database, admin) as page:
         await page.evaluate('location.hash = "nothing"')
-        await page.until('document.querySelector("#problem").textContent.includes("unknown_topic")')
+        await until(
+            page, 'document.querySelector("#problem").textContent.includes("unknown_topic")'
+        )
         await page.evaluate('location.hash = "goods"')
         await shows(page, admin)
 
 
 async def test_the_page_is_whole_again_after_the_database_was_lost(
-    database: str, admin: psycopg.Connection
+    chromium: Browser, database: str, admin: psycopg.Connection
 ) -> None:
-    async with inspector(database, admin) as page:
+    async with inspector(chromium, database, admin) as page:
         await shows(page, admin)
         admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -124,12 +130,14 @@ async def test_the_page_is_whole_again_after_the_database_was_lost(
         admin.execute("INSERT INTO goods VALUES (6, 'meanwhile', 1, 'd')")
         admin.execute("DELETE FROM goods WHERE id = 1")
         await shows(page, admin)
-        await page.until(LIVE)
+        await until(page, LIVE)
 
 
-async def test_it_never_goes_back_in_time(database: str, admin: psycopg.Connection) -> None:
+async def test_it_never_goes_back_in_time(
+    chromium: Browser, database: str, admin: psycopg.Connection
+) -> None:
     """Late messages, as another instance may send them, handed to the page by hand."""
-    async with inspector(database, admin) as page:
+    async with inspector(chromium, database, admin) as page:
         held = 'rows.replica.entries.get(`{"id":7}`).row?.name ?? "no row"'
         for name in ("rows", "connection"):
             load = f"import('/inspector/{name}.js').then((m) => {{ globalThis.{name} = m; }})"
@@ -143,8 +151,10 @@ async def test_it_never_goes_back_in_time(database: str, admin: psycopg.Connecti
         assert seen == ["a", "a", "c", "no row", "no row"]
 
 
-async def test_the_numbers_move(database: str, admin: psycopg.Connection) -> None:
-    async with inspector(database, admin) as page:
-        await page.until('document.querySelector("[data-gauge]").textContent === "1"')
+async def test_the_numbers_move(
+    chromium: Browser, database: str, admin: psycopg.Connection
+) -> None:
+    async with inspector(chromium, database, admin) as page:
+        await until(page, 'document.querySelector("[data-gauge]").textContent === "1"')
         admin.execute("UPDATE goods SET price = 5")
-        await page.until('document.querySelector("[data-seconds]").textContent.endsWith(" ms")')
+        await until(page, 'document.querySelector("[data-seconds]").textContent.endsWith(" ms")')

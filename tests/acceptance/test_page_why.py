@@ -6,13 +6,14 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from bridge.pipeline import Bridge
 from tests.support import browser, http
 from tests.support.bridges import Running, configure, running
+from tests.support.browser import errors, until
 from tests.support.tokens import SECRET, token
 from tests.support.visitor import visiting
 
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import psycopg
+    from playwright.async_api import Browser, Page
 
-    from tests.support.browser import Page
-
-CHROMIUM = browser.find()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one")
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # as the browser's
 
 TABLE = """
 CREATE TABLE stock (shelf text, place int, name text, hidden bool NOT NULL DEFAULT false,
@@ -46,10 +45,9 @@ STEPS = '[...document.querySelectorAll("#why-steps li")].map((li) => li.innerTex
 
 
 @asynccontextmanager
-async def inspecting(bridge: Running, where: str) -> AsyncIterator[Page]:
-    assert CHROMIUM is not None
-    async with browser.opened(CHROMIUM, bridge.http + where) as page:
-        await page.until(f"{LIVE} && document.querySelector('#why-table').options.length")
+async def inspecting(chromium: Browser, bridge: Running, where: str) -> AsyncIterator[Page]:
+    async with browser.opened(chromium, bridge.http + where) as page:
+        await until(page, f"{LIVE} && document.querySelector('#why-table').options.length")
         yield page
 
 
@@ -62,16 +60,18 @@ async def ask(page: Page, *key: str, expect: str) -> str:
             globalThis.asking = setInterval(
                 () => document.querySelector("#why-form").requestSubmit(), 100); }})()"""
     )
-    await page.until(f"{ANSWER}.includes({json.dumps(expect)})")
+    await until(page, f"{ANSWER}.includes({json.dumps(expect)})")
     await page.evaluate("clearInterval(globalThis.asking)")
     return str(await page.evaluate(STEPS))
 
 
-async def test_why_somebody_did_not_get_it(database: str, admin: psycopg.Connection) -> None:
+async def test_why_somebody_did_not_get_it(
+    chromium: Browser, database: str, admin: psycopg.Connection
+) -> None:
     admin.execute(TABLE)
     async with (
         running(configure(database, TABLES)) as bridge,
-        inspecting(bridge, "/#stock/a/1") as page,
+        inspecting(chromium, bridge, "/#stock/a/1") as page,
     ):
         with admin.transaction():
             for room in ("x", "y", "z"):  # equal notifications would be one to PostgreSQL
@@ -87,54 +87,55 @@ async def test_why_somebody_did_not_get_it(database: str, admin: psycopg.Connect
         await ask(page, "c", "3", expect="does not meet `where`")
         assert "not hidden" in await page.evaluate('document.querySelector("#why-facts").innerText')
         await ask(page, "d", "4", expect="There is no such row")
-        assert page.errors == []
+        assert await errors(page) == []
 
 
 async def test_a_row_is_asked_about_by_the_keyboard(
-    database: str, admin: psycopg.Connection
+    chromium: Browser, database: str, admin: psycopg.Connection
 ) -> None:
     admin.execute(TABLE)
     async with (
         running(configure(database, TABLES)) as bridge,
-        inspecting(bridge, "/#stock") as page,
+        inspecting(chromium, bridge, "/#stock") as page,
     ):
-        await page.until('document.querySelectorAll("#body tr").length === 2')
+        await until(page, 'document.querySelectorAll("#body tr").length === 2')
         await page.evaluate('document.querySelector("#body .since").focus()')
-        await page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", text="\r")
-        await page.until(f'{ANSWER} === "Sent in a snapshot of stock to 1 subscriber."')
+        await page.keyboard.press("Enter")
+        await until(page, f'{ANSWER} === "Sent in a snapshot of stock to 1 subscriber."')
         assert await page.evaluate("location.hash") == "#stock", "asked about, and not followed"
         assert await page.evaluate('document.activeElement.id === "why-answer"')
         await page.evaluate('document.querySelector("#tab-why").focus()')
-        key = {"key": "ArrowRight", "code": "ArrowRight", "windowsVirtualKeyCode": 39}
-        await page.call("Input.dispatchKeyEvent", type="keyDown", **key)
+        await page.keyboard.press("ArrowRight")
         assert await page.evaluate("document.activeElement.id") == "tab-bridge"
         assert await page.evaluate('!document.querySelector("#panel-bridge").hidden')
-        assert page.errors == []
+        assert await errors(page) == []
 
 
 async def test_tables_topics_instances_and_subscribers(
-    database: str, admin: psycopg.Connection
+    chromium: Browser, database: str, admin: psycopg.Connection
 ) -> None:
     admin.execute(TABLE)
     async with (
         running(configure(database, TABLES)) as bridge,
-        inspecting(bridge, "/#stock") as page,
+        inspecting(chromium, bridge, "/#stock") as page,
         visiting(bridge.url, "shelves/b") as visit,
     ):
         await visit.begin()
         rows = '[...document.querySelectorAll("#{} tr")].map((tr) => tr.textContent).join(" | ")'
-        await page.until(f"{rows.format('followed')}.includes('shelves/b')")
-        await page.until(f"{rows.format('tables')}.startsWith('stock2 following')")
-        await page.until(f"{rows.format('instances')}.includes('{bridge.bridge.instance}this one')")
-        await page.until(f"{rows.format('subscribers')}.split(' | ').length === 2")
+        await until(page, f"{rows.format('followed')}.includes('shelves/b')")
+        await until(page, f"{rows.format('tables')}.startsWith('stock2 following')")
+        await until(
+            page, f"{rows.format('instances')}.includes('{bridge.bridge.instance}this one')"
+        )
+        await until(page, f"{rows.format('subscribers')}.split(' | ').length === 2")
         bars = '[...document.querySelectorAll("#latency title")].map((t) => t.textContent)'
         admin.execute("UPDATE stock SET name = 'y' WHERE place = 2")
-        await page.until(f"{bars}.some((text) => text.endsWith(': 1'))")
-        assert page.errors == []
+        await until(page, f"{bars}.some((text) => text.endsWith(': 1'))")
+        assert await errors(page) == []
 
 
 async def test_with_auth_why_is_for_whom_the_config_names(
-    database: str, admin: psycopg.Connection
+    chromium: Browser, database: str, admin: psycopg.Connection
 ) -> None:
     admin.execute(TABLE)
     auth = (
@@ -145,33 +146,37 @@ async def test_with_auth_why_is_for_whom_the_config_names(
         one = token(sub="bob")
         refused = await http.get(bridge.http, "/state/shelves/a", Authorization=f"Bearer {one}")
         assert refused.status == 403
-        async with inspecting(bridge, f"/?token={one}#stock") as page:
+        async with inspecting(chromium, bridge, f"/?token={one}#stock") as page:
             await page.evaluate('document.querySelector("#tab-bridge").click()')
-            await page.until('!document.querySelector("#private").hidden')
+            await until(page, '!document.querySelector("#private").hidden')
             await ask(page, "a", "1", expect="auth.inspect")
         boss = token(role="admin", sub="ann")
-        async with inspecting(bridge, f"/?token={boss}#stock") as page:
+        async with inspecting(chromium, bridge, f"/?token={boss}#stock") as page:
             steps = await ask(page, "a", "1", expect="A token was denied one of its topics.")
             assert "denied to bob" in steps
-            assert page.errors == []
+            assert await errors(page) == []
 
 
-async def test_the_page_outlives_the_bridge(database: str, admin: psycopg.Connection) -> None:
+async def test_the_page_outlives_the_bridge(
+    chromium: Browser, database: str, admin: psycopg.Connection
+) -> None:
     admin.execute(TABLE)
     config = configure(database, TABLES)
     async with running(config) as bridge:
         port = bridge.address.result()[1]
-        async with inspecting(bridge, "/#stock/a/1") as page:
+        async with inspecting(chromium, bridge, "/#stock/a/1") as page:
             bridge.bridge.stop()
-            await page.until('document.querySelector("#status").dataset.state === "stale"')
+            await until(page, 'document.querySelector("#status").dataset.state === "stale"')
             admin.execute("UPDATE stock SET name = 'meanwhile' WHERE place = 1")
             again = Bridge(replace(config, server=replace(config.server, port=port)))
             serving = asyncio.create_task(again.run())
-            await page.until(
-                f'{LIVE} && document.querySelector("#body").innerText.includes("mean")'
+            await until(
+                page, f'{LIVE} && document.querySelector("#body").innerText.includes("mean")'
             )
             admin.execute("UPDATE stock SET name = 'after' WHERE place = 1")
-            await page.until('document.querySelector("#body [data-heat]")?.textContent === "after"')
+            await until(
+                page, 'document.querySelector("#body [data-heat]")?.textContent === "after"'
+            )
             await ask(page, "a", "1", expect="Sent as update to 1 subscriber of stock/a/1.")
             again.stop()
             await serving
@@ -179,22 +184,20 @@ async def test_the_page_outlives_the_bridge(database: str, admin: psycopg.Connec
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_it_fits_a_phone_and_can_be_read(
-    database: str, admin: psycopg.Connection, scheme: str
+    chromium: Browser, database: str, admin: psycopg.Connection, scheme: Literal["light", "dark"]
 ) -> None:
     admin.execute(TABLE)
     async with (
         running(configure(database, TABLES)) as bridge,
-        inspecting(bridge, "/#stock") as page,
+        inspecting(chromium, bridge, "/#stock") as page,
     ):
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        await page.call("Emulation.setEmulatedMedia", features=features)
-        size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-        await page.call("Emulation.setDeviceMetricsOverride", **size)
+        await page.emulate_media(color_scheme=scheme)
+        await page.set_viewport_size({"width": 360, "height": 740})
         for tab in ("log", "tables", "why", "bridge"):
             await page.evaluate(f'document.querySelector("#tab-{tab}").click()')
             assert await page.evaluate("document.documentElement.scrollWidth") == 360, tab
             assert await page.evaluate(_CONTRAST) >= 4.5
-        assert page.errors == []
+        assert await errors(page) == []
 
 
 # The least contrast between a text and what is behind it, as WCAG counts it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import browser
+from tests.support.browser import until
 from tests.support.javascript import NODE, install, node, package, react
 from tests.support.pages import setting
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
+    from playwright.async_api import Browser
 
-CHROMIUM = browser.find()
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; $CHROME may name one"),
+    pytest.mark.asyncio(loop_scope="session"),  # as the browser's
     pytest.mark.skipif(
         NODE is None or package("react-dom") is None,
         reason="no React found; `apt install node-react-dom`, or `npm install` in clients/js",
@@ -79,11 +80,11 @@ STATUS = "document.querySelector('p').textContent"
 
 
 async def test_hooks_keep_right_under_strict_mode(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
     async with (
         setting(database, admin, tmp_path, {"/": PAGE, **react()}) as here,
-        browser.opened(str(CHROMIUM), here.origin) as page,
+        browser.opened(chromium, here.origin) as page,
     ):
         await here.shows(page)
         # StrictMode mounts everything twice, and the bridge hears of it once.
@@ -92,31 +93,31 @@ async def test_hooks_keep_right_under_strict_mode(
         await here.write("UPDATE items SET n = 1; INSERT INTO items VALUES (4, 4)", page)
 
         await page.evaluate("follow('items/2')")
-        await page.until("document.querySelectorAll('li').length === 1")
-        await page.until("sent.some(({type}) => type === 'unsubscribe')")
+        await until(page, "document.querySelectorAll('li').length === 1")
+        await until(page, "sent.some(({type}) => type === 'unsubscribe')")
         await page.evaluate("follow('nothing')")
-        await page.until(f"{STATUS} === 'unknown_topic'")
+        await until(page, f"{STATUS} === 'unknown_topic'")
         await page.evaluate("follow(null)")
-        await page.until(f"{STATUS} === 'idle'")
+        await until(page, f"{STATUS} === 'idle'")
         await page.evaluate("follow('items')")
 
         await here.shows(page)
         await here.bridge.kill()
-        await page.until(f"{STATUS} === 'stale'")
+        await until(page, f"{STATUS} === 'stale'")
         admin.execute("DELETE FROM items WHERE id = 2")
         await here.bridge.start()
         await here.shows(page)
-        await page.until(f"{STATUS} === 'live'")
+        await until(page, f"{STATUS} === 'live'")
         assert await page.evaluate("complaints") == []
 
 
 async def test_components_never_disagree(
-    database: str, admin: psycopg.Connection, tmp_path: Path
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
     """While a slow tree is drawn in a transition, its row changes again and again."""
     async with (
         setting(database, admin, tmp_path, {"/": PAGE, **react()}) as here,
-        browser.opened(str(CHROMIUM), here.origin) as page,
+        browser.opened(chromium, here.origin) as page,
     ):
         await here.shows(page)
         await page.evaluate("""(() => {
@@ -135,7 +136,7 @@ async def test_components_never_disagree(
         for n in range(1, 30):
             admin.execute("UPDATE items SET n = %s WHERE id = 1", (n,))
         last = "[...document.querySelectorAll('b')].filter((b) => b.textContent === '29').length"
-        await page.until(f"{last} === 100")
+        await until(page, f"{last} === 100")
         assert await page.evaluate("torn") == []
         assert await page.evaluate("drawn.size") >= 1
 

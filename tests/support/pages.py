@@ -11,6 +11,7 @@ from websockets.asyncio.server import serve
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
+from tests.support.browser import until
 from tests.support.javascript import steered
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
+    from playwright.async_api import Page
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request
 
-    from tests.support.browser import Page
     from tests.support.javascript import Steered
 
 SHOWN = "JSON.stringify([...document.querySelectorAll('li')].map((item) => item.textContent))"
@@ -57,7 +58,7 @@ class Setting:
         query = "SELECT format('%s: %s', id, n) FROM items ORDER BY id"
         expected = [text for (text,) in self.admin.execute(query).fetchall()]
         wanted = json.dumps(json.dumps(expected, separators=(",", ":")))
-        await asyncio.gather(*(page.until(f"{SHOWN} === {wanted}") for page in pages))
+        await asyncio.gather(*(until(page, f"{SHOWN} === {wanted}") for page in pages))
 
     async def write(self, sql: str, *pages: Page) -> None:
         await asyncio.to_thread(self.admin.execute, sql.encode())
