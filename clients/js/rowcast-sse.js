@@ -10,21 +10,34 @@ export function stream(base, {topics, token}, {heard, ended, again}) {
   fetch(`${base}/sse?${query(topics)}`, {headers, signal: stop.signal, cache: "no-store"})
     .then((answer) => (answer.ok ? read(answer.body, heard, pause) : refusal(answer, topics, heard)))
     .then(([code, reason]) => ended(code, reason))
-    .catch(() => ended());
+    .catch(() => (stop.signal.aborted || hint(base), ended()));
   const close = () => (pause.end(), stop.abort());
   return {send: sender(topics, {heard, again, pause}), close};
 }
 
+// A browser keeps from a page why it may not read an answer; so both causes are named, once.
+let hinted = false;
+
+function hint(base) {
+  const {origin} = globalThis.location ?? {};
+  if (hinted || !globalThis.document || new URL(base).origin === origin) return;
+  hinted = true;
+  console.warn(`No answer from ${base}. Does it run, with ${origin} in its server.allowed_origins?`);
+}
+
+const GATHER = 50; // ms; topics that are added one after another make one new stream
+
 // Of all that a client may say, a stream understands only what is in its address. But one that
 // holds a single topic need not be read while its reader has enough: the bridge waits, too.
 function sender(topics, {heard, again, pause}) {
+  let gathering;
   const tell = (type, topic) => heard(JSON.stringify({type, topic, resumed: true}));
   return ({type, topic}) => {
     if (type === "unsubscribe") {
       if (topics.size === 1 && topics.has(topic)) pause.begin();
       tell("unsubscribed", topic);
     } else if (type === "subscribe") {
-      if (!pause.over || topics.size > 1) return again();
+      if (!pause.over || topics.size > 1) return (gathering ??= setTimeout(again, GATHER));
       tell("subscribed", topic);
       pause.end();
     }

@@ -94,7 +94,7 @@ async def test_it_keeps_what_a_real_bridge_sends(server: Server, tmp_path: Path)
 
 
 async def test_it_keeps_the_rules_of_the_protocol() -> None:
-    assert "# skipped 0" in await node("--test", "test/rules.test.js")
+    assert "# skipped 0" in await node("--test", "test/rules.test.js", "test/stream.test.js")
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="no npm found, which packs the client")
@@ -126,7 +126,9 @@ async def command(*arguments: str, cwd: Path) -> None:
 QUERY = package("@tanstack/query-core")
 
 
-@pytest.mark.skipif(QUERY is None, reason="no @tanstack/query-core; `npm install` it in clients/js")
+@pytest.mark.skipif(
+    QUERY is None, reason="no @tanstack/query-core; `npm install --no-package-lock` in clients/js"
+)
 async def test_it_feeds_the_cache_of_tanstack_query(
     database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
