@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.omissions import left_out
 from bridge.topics import Template
 
 if TYPE_CHECKING:
@@ -28,16 +28,6 @@ _SECRET = re.compile(
 )
 _WIDTH = 96
 
-_KEYLESS = (
-    "without a primary key or a unique, not-null set of columns, so that rows cannot be told"
-    " apart (add one)"
-)
-_UNSEEN = {
-    "v": "views, which tell nobody what changed (one with a table's key can be its `document`)",
-    "m": "materialized views, whose refresh fires no trigger (watch the tables that they read)",
-    "f": "foreign tables, whose rows change elsewhere (run a bridge on that database)",
-}
-
 _HEAD = """\
 # Written by `rowcast init` from the tables of {database}.
 # Every option is explained in config.example.yaml and docs/configuration.md.
@@ -46,6 +36,12 @@ _HEAD = """\
 # columns: without `columns:` or `exclude:` every column of a table is sent.
 
 database: ${{DATABASE_URL}}
+
+server:
+  # The page at / shows topics, and what the bridge does. Who may connect may open it.
+  inspector: true
+  # The other web pages that may connect. Put yours here.
+  allowed_origins: ["http://localhost:8000", "http://127.0.0.1:8000"]
 
 tables:
 """
@@ -78,6 +74,7 @@ def draft(
     out, since its snapshot would be refused. `views` are named among what is left out.
     """
     keyed = [relation for relation in relations if _key(relation)]
+    keyless = [relation for relation in relations if not _key(relation)]
     named = (_Entry(name, one, rows.get(one.oid, 0)) for name, one in _named(keyed))
     entries = {entry.relation.oid: entry for entry in named}
     blocks = ["\n".join(_table(entry, entries, limit)) for entry in _ordered(entries)]
@@ -86,7 +83,7 @@ def draft(
         if blocks
         else "  {}  # no table has a primary key or a unique, not-null set"
     )
-    return _HEAD.format(database=database) + tables + "\n" + _left_out(relations, views)
+    return _HEAD.format(database=database) + tables + "\n" + left_out(keyless, views)
 
 
 def _key(relation: Relation) -> tuple[str, ...]:
@@ -254,26 +251,6 @@ def _told_apart(topic: str, columns: Sequence[str]) -> str:
 def _fits(column: str) -> bool:
     """Whether a template can name this column; the default topics need no template's text."""
     return not set(column) & set("{}/")
-
-
-def _left_out(relations: Sequence[Relation], views: Sequence[Relation]) -> str:
-    why = {relation.shown: _KEYLESS for relation in relations if not _key(relation)}
-    why |= {view.shown: _UNSEEN[view.kind] for view in views}
-    reasons: dict[str, list[str]] = {}
-    for name, reason in why.items():
-        reasons.setdefault(reason, []).append(name)
-    blocks = [
-        fill(
-            f"{reason}: {', '.join(names)}",
-            width=_WIDTH,
-            initial_indent="# - ",
-            subsequent_indent="#   ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for reason, names in reasons.items()
-    ]
-    return "\n".join(["", "# Left out:", *blocks, ""]) if blocks else ""
 
 
 def _flow(margin: str, name: str, items: Sequence[str], note: str = "") -> Iterator[str]:

@@ -109,5 +109,6 @@ def refused(request: Request, target: Target, error: ProtocolError) -> Response:
 
 
 def forbidden(origin: str | None) -> Response:
-    log.warning("origin refused", extra={"origin": origin})
-    return text(HTTPStatus.FORBIDDEN, "This origin is not in server.allowed_origins.\n")
+    reason = "not in server.allowed_origins"
+    log.warning("origin refused", extra={"origin": origin, "reason": reason})
+    return text(HTTPStatus.FORBIDDEN, f"The origin {origin} is {reason}.\n")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import browser
 from tests.support.browser import until
-from tests.support.pages import setting
+from tests.support.pages import setting, site
 
 if TYPE_CHECKING:
     import psycopg
@@ -109,3 +109,17 @@ async def test_a_page_that_was_offline_catches_up(
         await page.context.set_offline(False)
         await here.shows(page)
         await until(page, f"{STATUS} === 'live'")
+
+
+async def test_a_page_that_may_not_connect_is_told_what_to_do(
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    """A browser keeps the reason from the page, whose console says what it may be."""
+    text = PLAIN.replace('connect("BRIDGE")', 'connect("BRIDGE", {WebSocket: null})')
+    async with (
+        setting(database, admin, tmp_path, {}) as here,
+        site({"/": text.replace("BRIDGE", here.bridge.address)}) as foreign,
+        browser.opened(chromium, "about:blank") as page,
+        page.expect_console_message(lambda said: f"{foreign} in its server." in said.text),
+    ):
+        await page.goto(foreign)

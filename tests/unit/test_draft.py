@@ -52,6 +52,13 @@ def test_a_table_gets_its_topics_and_those_of_its_parents() -> None:
     assert "# refreshes: customers" in text
 
 
+def test_it_can_be_looked_at_and_tried_from_a_page_of_this_machine() -> None:
+    server = loads(draft("shop", [CUSTOMERS], {}), env={"DATABASE_URL": "host=a"}).server
+    assert server.inspector
+    assert server.host == "127.0.0.1"
+    assert "http://localhost:8000" in server.allowed_origins
+
+
 def test_a_part_of_another_table_refreshes_it() -> None:
     text = draft("shop", [CUSTOMERS, ORDERS, ITEMS], {})
     assert load(text)["items"].refreshes == "orders"
