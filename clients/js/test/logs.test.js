@@ -57,6 +57,9 @@ for (const [over, Socket] of [["a WebSocket", WebSocket], ["Server-Sent Events",
   test(`from now on, from the start, behind a position or a cursor, over ${over}`, async () => {
     live = dial(Socket);
     await pay(3);
+    const before = live.events(topic, {since: "start"});
+    await ids(before, 3); // and so they are settled, which "now" is a matter of
+    await before.return();
     const [events, first] = await following(topic);
     await pay(2);
     const {type, topic: told, table, key, row, position, cursor} = (await first).value;
