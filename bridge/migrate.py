@@ -128,6 +128,14 @@ def grants(config: Config, role: str) -> str:
         )
 
 
+def grant(config: Config, role: str, *, progress: Progress) -> None:
+    """Runs what `grants` says, as one transaction. Raises `CatalogError`, `DatabaseError`."""
+    script = grants(config, role)
+    with _connect(config) as connection, connection.transaction():
+        connection.execute(script.encode())
+    progress(f"{role}: may serve")
+
+
 # What alembic/env.py calls.
 
 

@@ -31,6 +31,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         const=SERVING,
         help="print what a role needs to serve, for psql (default: %(const)s)",
     )
+    ways.add_argument(
+        "--grant",
+        metavar="ROLE",
+        nargs="?",
+        const=SERVING,
+        help="migrate, then grant a role what --roles prints (default: %(const)s)",
+    )
     ways.add_argument("--remove", action="store_true", help="take everything out again")
 
 
@@ -50,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         migrate.remove(config, progress=_tell, versions=args.versions)
     else:
         migrate.apply(config, progress=_tell, versions=args.versions)
+        if args.grant:
+            migrate.grant(config, args.grant, progress=_tell)
     return 0
 
 

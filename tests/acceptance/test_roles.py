@@ -95,6 +95,22 @@ async def test_the_serving_role_serves(
     _may_do_nothing_else(roles.serving)
 
 
+async def test_a_migration_can_grant_what_serving_needs(roles: Roles, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(KEPT)
+    owner, serving = Rowcast(tmp_path, roles.owner), Rowcast(tmp_path, roles.serving)
+    name = urlsplit(roles.serving).username or ""
+    for _ in range(2):  # a deployment does it every time
+        granted = await owner.run("migrate", "--grant", name)
+        assert granted.status == 0, granted.err
+    assert granted.out.endswith(f"{name}: may serve\n")
+    checked = await serving.run("check")
+    assert checked.status == 0, checked.out
+    _may_do_nothing_else(roles.serving)
+    unknown = await owner.run("migrate", "--grant", "nobody_of_this_name")
+    assert unknown.status == 1
+    assert 'role "nobody_of_this_name" does not exist' in unknown.err
+
+
 def _may_do_nothing_else(url: str) -> None:
     with connect(url) as session:
         for forbidden in (
