@@ -63,9 +63,9 @@ async def shipped_nginx(prefix: Path, bridges: Sequence[str]) -> AsyncIterator[s
 
 @asynccontextmanager
 async def shipped_haproxy(prefix: Path, bridges: Sequence[str]) -> AsyncIterator[str]:
-    """`deploy/haproxy.cfg` as it is; `bridges` are host:port."""
+    """`deploy/haproxy.cfg` as it is; `bridges` are host:port, two or three."""
     port = free_port()
-    names = ("ROWCAST_LISTEN", "ROWCAST_A", "ROWCAST_B", "ROWCAST_C")
+    names = ("ROWCAST_LISTEN", "ROWCAST_A", "ROWCAST_B", "ROWCAST_C")[: 1 + len(bridges)]
     addresses = dict(zip(names, (f"127.0.0.1:{port}", *bridges), strict=True))
     command = (str(HAPROXY), "-db", "-f", str(DEPLOY / "haproxy.cfg"))
     async with _running(command, addresses, port, prefix / "haproxy.log"):
