@@ -41,9 +41,10 @@ FROM {about} a
 _BEGIN = "INSERT INTO {about} DEFAULT VALUES ON CONFLICT DO NOTHING"
 
 _READ = """
-SELECT m.moment, c.xid::text, c.payload
+SELECT m.moment, c.xid::text, c.payload,
+       extract(epoch FROM clock_timestamp() - c.at)::float8
 FROM (SELECT pg_current_snapshot()::text AS moment) m
-LEFT JOIN (SELECT seq, xid, payload FROM {store}
+LEFT JOIN (SELECT seq, xid, payload, at FROM {store}
            WHERE (xid >= $1::xid8 OR xid = ANY($2::xid8[]))
              AND payload ^@ ANY($3::text[])
            ORDER BY seq LIMIT {limit}) c ON true
@@ -67,11 +68,19 @@ class About(NamedTuple):
         return self.pruned < since.xmin
 
 
+class Payload(NamedTuple):
+    """As a trigger wrote it, `age` seconds ago, in the transaction of this number."""
+
+    xid: int
+    text: str
+    age: float
+
+
 class Kept(NamedTuple):
-    """What was read: up to which moment, and payloads with their transactions' numbers."""
+    """What was read: up to which moment, and what was kept until then."""
 
     moment: Moment
-    payloads: Sequence[tuple[int, str]]
+    payloads: Sequence[Payload]
 
 
 class Changelog:
@@ -110,7 +119,7 @@ class Changelog:
         rows = await self._fetch(self._read, values)
         if len(rows) > LIMIT:
             return None
-        found = [(int(xid), payload) for _, xid, payload in rows if xid is not None]
+        found = [Payload(int(xid), *rest) for _, xid, *rest in rows if xid is not None]
         return Kept(Moment.read(rows[0][0]), found)
 
     async def _fetch(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
@@ -123,20 +132,20 @@ class Changelog:
 
 
 def changes(
-    payloads: Iterable[str], widths: dict[str, tuple[int, int]]
+    payloads: Iterable[Payload], widths: dict[str, tuple[int, int]]
 ) -> tuple[list[Change], list[Gap]]:
     """Payloads as triggers wrote them → changes in their order, and what they leave open."""
     found: list[Change] = []
     gaps: dict[Gap, None] = {}
     for payload in payloads:
         try:
-            parsed = parse(payload, widths)
+            parsed = parse(payload.text, widths)
         except Malformed:  # of triggers that were replaced since
             parsed = Gap(None, "kept by another config")
         if isinstance(parsed, Gap):
             gaps[parsed] = None
         elif isinstance(parsed, list):
-            found += parsed
+            found += [change._replace(age=payload.age) for change in parsed]
     return found, list(gaps)
 
 

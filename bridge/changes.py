@@ -58,12 +58,16 @@ class Effect(StrEnum):
 
 
 class Change(NamedTuple):
-    """This key of this table was written."""
+    """This key of this table was written.
+
+    `age` is for how many seconds it had been on its way when it came here, where that is known.
+    """
 
     table: str
     key: Key
     operation: Operation
     old: Old | None = None
+    age: float = 0.0
 
 
 class Gap(NamedTuple):
@@ -97,8 +101,8 @@ class Dirty:
 
     `existed` is what the first of those changes says about the time before it;
     `old` gathers where the row was meanwhile, for the topics it has left; `since` is when
-    the first of them arrived, and for measuring alone. `mark` is from where on the first of
-    them can be read again, if it is kept.
+    the first of them arrived, and `age` how old it was then, both for measuring alone. `mark` is
+    from where on the first of them can be read again, if it is kept.
     """
 
     key: Key
@@ -106,6 +110,7 @@ class Dirty:
     old: frozenset[Old] = frozenset()
     since: float = field(default=0.0, compare=False)
     mark: Mark | None = field(default=None, compare=False)
+    age: float = field(default=0.0, compare=False)
 
 
 class State(NamedTuple):

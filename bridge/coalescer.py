@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class _Entry:
     """One dirty key. `due` moves with its changes until it meets `limit`, then stays."""
 
-    __slots__ = ("due", "existed", "key", "last", "limit", "mark", "old", "order", "since")
+    __slots__ = ("age", "due", "existed", "key", "last", "limit", "mark", "old", "order", "since")
 
     def __init__(self, key: Key, since: float, due: float, limit: float, order: int) -> None:
         self.key = key
@@ -39,6 +39,7 @@ class _Entry:
         self.limit = limit
         self.order = order
         self.last = -inf
+        self.age = 0.0
         self.existed = True
         self.mark: Mark | None = None
         self.old: set[Old] = set()
@@ -81,7 +82,7 @@ class Coalescer:
 
         Marks never go down from one call to the next.
         """
-        table, key, operation, old = change
+        table, key, operation, old, age = change
         entry = self._dirty.get(key)
         if entry is None:
             if len(self._dirty) >= self._capacity:
@@ -89,6 +90,7 @@ class Coalescer:
             entry = self._insert(key, now, *self._schedule(key, now))
             entry.existed = operation is not Operation.INSERT
             entry.mark = mark
+            entry.age = age
         elif now < entry.due < entry.limit:
             entry.due = min(now + self._debounce, entry.limit)
         entry.last = now
@@ -129,6 +131,7 @@ class Coalescer:
             entry.existed = dirty.existed
             entry.since = dirty.since
             entry.mark = dirty.mark
+            entry.age = dirty.age
             self._olds += len(dirty.old - entry.old)
             entry.old |= dirty.old
         # Only here can a key become due earlier than its place in the heap says.
@@ -171,7 +174,8 @@ class Coalescer:
         self._olds -= len(entry.old)
         if self._leading and entry.last + self._debounce > now:
             self._quiet.remember(entry.key, entry.last, now)
-        return Dirty(entry.key, entry.existed, frozenset(entry.old), entry.since, entry.mark)
+        old = frozenset(entry.old)
+        return Dirty(entry.key, entry.existed, old, entry.since, entry.mark, entry.age)
 
     def _overflow(self, table: str) -> Gap:
         self.spilled = self.mark()

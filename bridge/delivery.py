@@ -17,6 +17,7 @@ from bridge.audience import NOBODY
 from bridge.changes import Change, Operation
 from bridge.errors import DatabaseError
 from bridge.feed import PACE
+from bridge.flush import Flush
 from bridge.refusals import RefusedError
 from bridge.trace import Kind
 from bridge.viewer import label
@@ -91,7 +92,8 @@ class Delivery:
             await flow.due(self._loop.time)
             if gaps := flow.gaps.take(self._loop.time()):
                 self._begin_anew(flow, gaps[0])
-            dirty = flow.taken = flow.keys.take(self._loop.time())
+            flow.at = self._loop.time()
+            dirty = flow.taken = flow.keys.take(flow.at)
             try:
                 await self._tell(flow, dirty)
             except RefusedError:
@@ -121,12 +123,13 @@ class Delivery:
 
     async def _publish(self, flow: Flow, dirty: Sequence[Dirty], viewer: Viewer) -> None:
         what = f"reload {flow.table.name}{label(viewer)}"
-        loader = self._loader.seen_by(viewer)
+        loader, asked = self._loader.seen_by(viewer), self._loop.time()
         read = await self._attempt(what, loader.load(flow.table, _keys(dirty)))
         if read is None:
             self._restore(flow, dirty)
             return
         states, poisoned = read
+        loaded = self._loop.time()
         self._metrics.reloads.inc()
         if poisoned:
             self._set_aside(flow, poisoned, viewer)
@@ -134,8 +137,20 @@ class Delivery:
         self._note(flow.table.name, states, poisoned)
         durable = self._durable if flow.table.durable else None
         moment = durable.told(flow.table.name) if durable else None
-        self._hub.publish(flow.table, dirty, states, moment, viewer)
-        self._measure(dirty)
+        sent = self._hub.publish(flow.table, dirty, states, moment, viewer)
+        self._metrics.flushed(
+            Flush(
+                flow.table.name,
+                flow.table.durable,
+                dirty,
+                flow.at,
+                asked,
+                loaded,
+                self._loop.time(),
+                sent,
+                states[0].version if states else "",
+            )
+        )
 
     def _note(self, table: str, states: Sequence[State], refused: Sequence[Key]) -> None:
         if (trace := self._hub.trace) is not None:
@@ -151,7 +166,9 @@ class Delivery:
         if read is None:
             self._restore(flow, dirty)
             return
-        self._take_in([Change(parent, key, Operation.UPDATE) for key in read], _lowest(dirty))
+        age = self._loop.time() - min(key.since - key.age for key in dirty)
+        found = [Change(parent, key, Operation.UPDATE, age=age) for key in read]
+        self._take_in(found, _lowest(dirty))
 
     def _restore(self, flow: Flow, dirty: Sequence[Dirty]) -> None:
         if self._hub.trace is not None:
@@ -180,12 +197,13 @@ class Delivery:
 
     async def _read(self, request: Request) -> None:
         table = request.route.table
-        what = f"snapshot {table.name}{label(request.viewer)}"
+        what, asked = f"snapshot {table.name}{label(request.viewer)}", self._loop.time()
         read = await self._attempt(what, self._answers(request))
         if read is None:
             self._loop.call_later(RETRY, self._hub.again, request)
             return
         self._metrics.snapshots.inc()
+        self._metrics.snapshot_seconds.observe(self._loop.time() - asked)
         answers, missed = read
         self._hub.deliver(request, answers, self._loop.time(), missed)
 
@@ -238,12 +256,6 @@ class Delivery:
             if now - since > FORGIVEN:
                 del self._failing[what]
                 self._health.clear(what)
-
-    def _measure(self, dirty: Sequence[Dirty]) -> None:
-        now = self._loop.time()
-        for key in dirty:
-            self._metrics.latency.observe(now - key.since)
-        self._metrics.last_latency.set(now - dirty[-1].since)
 
 
 def _lowest(dirty: Sequence[Dirty]) -> Mark | None:

@@ -46,12 +46,13 @@ class Durable:
         self._hub = hub
         self._flows = flows
         self._metrics = metrics
+        self._take = take
         self._gap = gap
         self._concerns = concerns
         widths = {flow.table.name: flow.table.width for flow in self._durable()}
         self.pacing = pacing
         self.feed = Feed(
-            changelog, widths, pacing, take=take, gap=self._gaps, followed=self._followed
+            changelog, widths, pacing, take=self._captured, gap=self._gaps, followed=self._followed
         )
         leading = {name: [flow.table.name for flow in self._to(name)] for name in widths}
         self._resumption = Resumption(changelog, loader, widths, leading)
@@ -93,6 +94,10 @@ class Durable:
 
     def _followed(self) -> bool:
         return any(map(self._concerns, self._durable()))
+
+    def _captured(self, changes: list[Change], mark: Mark) -> None:
+        self._metrics.captured([change.age for change in changes])
+        self._take(changes, mark)
 
     def _gaps(self, gap: Gap, mark: Mark) -> None:
         for flow in self._durable():

@@ -64,12 +64,18 @@ class Feed:
         self._rung = asyncio.Event()
         self._turn = asyncio.Lock()
         self._number = 0
+        self._due: float | None = None  # since when there may be something to read
         self.about: About | None = None
         self.mark: Mark | None = None
 
     @property
     def tables(self) -> Collection[str]:
         return self._widths.keys()
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which there may have been something to read, and nothing was."""
+        return 0.0 if self._due is None else time.monotonic() - self._due
 
     def heard(self, ring: Ring) -> None:
         """Somebody wrote, or another instance has something to say of it."""
@@ -103,6 +109,7 @@ class Feed:
         with suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._rung.wait()
+        self._due = self._due or time.monotonic()
 
     async def read(self) -> None:
         """Take what there is. Raises what reading does; nothing is lost then."""
@@ -114,6 +121,7 @@ class Feed:
                 began = time.monotonic()
                 found = await self._read_on(self.mark)
                 self._pacing.read(began, found=found)
+        self._due = None
 
     async def _read_on(self, mark: Mark) -> bool:
         """Whether there was anything."""
@@ -126,7 +134,7 @@ class Feed:
             self._note(about.now)
             self._gap(Gap(None, "kept changes cannot be read on"), mark)
             return True
-        found, gaps = changes((payload for _, payload in kept.payloads), self._widths)
+        found, gaps = changes(kept.payloads, self._widths)
         self._note(kept.moment)
         if found:
             self._take(found, mark)

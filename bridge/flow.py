@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Flow:
     """The dirty keys of one table, and its Gaps, with the wake-up of the task that reads them.
 
-    `taken` are the keys that are being read. `relays` names the table whose rows are to be
-    refreshed too, where only a read can tell which ones.
+    `taken` are the keys that are being read, since `at`. `relays` names the table whose rows are
+    to be refreshed too, where only a read can tell which ones.
     """
 
     def __init__(self, table: Table, relays: str | None = None) -> None:
@@ -31,6 +31,7 @@ class Flow:
         self.gaps = Coalescer(*timing)
         self.wake = asyncio.Event()
         self.taken: Sequence[Dirty] = ()
+        self.at = 0.0
 
     def gap(self, now: float, mark: Mark | None = None) -> None:
         self.gaps.add(Change(self.table.name, (), Operation.UPDATE), now, mark)

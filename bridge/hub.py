@@ -12,13 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge import audience, wire
-from bridge.audience import NOBODY
 from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription, everything
 from bridge.reach import reached
 from bridge.routes import Request, Routes, Topic
 from bridge.streams import Streams
-from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,6 +44,7 @@ class Hub:
         self.streams = Streams(self.routes.of)
         self._topics: dict[tuple[str, Viewer], Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
+        self.conflated = 0
         self.live = False
         self.identity: str | None = None
         self.trace: Trace | None = None
@@ -73,7 +72,8 @@ class Hub:
         for subscription in list(mailbox.subscriptions.values()):
             self._remove(subscription)
         self.streams.leave(mailbox)
-        self.mailboxes.pop(mailbox, None)
+        if self.mailboxes.pop(mailbox, mailbox) is None:
+            self.conflated += mailbox.conflated
 
     def subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         """Register now; reply and snapshot follow when the topic has been read."""
@@ -84,7 +84,7 @@ class Hub:
             self._remove(old)
         elif not known and len(self.followed(mailbox)) >= self._limit:
             said = f"at most {self._limit} topics per connection"
-            raise ProtocolError(ErrorCode.TOO_MANY_SUBSCRIPTIONS, said)
+            raise ProtocolError(wire.ErrorCode.TOO_MANY_SUBSCRIPTIONS, said)
         if route.table.log:
             self.streams.subscribe(mailbox, route, values, command)
             return
@@ -103,7 +103,7 @@ class Hub:
         if self.streams.unsubscribe(mailbox, topic):
             return
         if (subscription := mailbox.subscriptions.get(topic)) is None:
-            raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, "this connection does not follow it")
+            raise ProtocolError(wire.ErrorCode.UNKNOWN_TOPIC, "this connection does not follow it")
         self._remove(subscription)
         mailbox.reply(wire.unsubscribed(topic))
         if self.live:
@@ -230,7 +230,7 @@ class Hub:
         request: Request,
         answers: Mapping[Topic, Snapshot | ProtocolError],
         now: float,
-        missed: Missed = NOBODY,
+        missed: Missed = audience.NOBODY,
     ) -> None:
         """A read is done: each topic has its snapshot, or the reason why it has none.
 

@@ -186,6 +186,7 @@ class LogFeed:
         self._streams.lose()
 
     async def _publish(self, entries: Sequence[Entry], settled: int) -> None:
+        began = asyncio.get_running_loop().time()
         events: list[Event] = []
         read = set()
         ordered = sorted(entries, key=lambda entry: entry.source)
@@ -200,6 +201,7 @@ class LogFeed:
         events.sort(key=lambda event: event.seq)
         self._count(events)
         self._streams.publish(events, settled)
+        self._time(entries, events, asyncio.get_running_loop().time() - began)
 
     async def _events(self, table: Table, entries: Sequence[Entry]) -> list[Event] | None:
         """The entries with their rows; None if these cannot be read now."""
@@ -218,6 +220,13 @@ class LogFeed:
             self._metrics.missed.inc(len(missed))
             tables = ", ".join(sorted({event.table for event in missed}))
             log.error("rows of a log that cannot be named or read", extra={"table": tables})
+
+    def _time(self, entries: Sequence[Entry], events: Sequence[Event], since: float) -> None:
+        """How old events are now that were read so many seconds ago."""
+        heard = {event.seq for event in events}
+        for entry in entries:
+            if entry.seq in heard:
+                self._metrics.published(entry.source, entry.age + since)
 
     async def _measure(self, drain: Drain) -> None:
         if drain.proof is None or not drain.waiting:

@@ -127,6 +127,7 @@ class Subscription:
             return False
         if (unsent := self.changes.pop(key, None)) is not None:
             message = message.after(unsent)
+            self.subscriber.conflated += 1
         self.changes[key] = message
         if len(self.changes) > CAPACITY:
             return self._overflow()
@@ -203,7 +204,7 @@ class Mailbox:
     """
 
     __slots__ = (
-        *("_ready", "_replies", "behind", "lane", "number"),
+        *("_ready", "_replies", "behind", "conflated", "lane", "number"),
         *("on_overflow", "permit", "sink", "subscriptions"),
     )
 
@@ -219,6 +220,7 @@ class Mailbox:
         self.permit = permit
         self.subscriptions: dict[str, Subscription] = {}
         self.behind = False
+        self.conflated = 0
         self.lane = Lane()
         self._ready: dict[Subscription, None] = {}
         self._replies: deque[Message] = deque()

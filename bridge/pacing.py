@@ -26,7 +26,7 @@ from psycopg import sql
 from bridge import storage
 from bridge.backoff import Backoff
 from bridge.errors import DatabaseError
-from bridge.pacer import HELD, Command, Look, Pacer
+from bridge.pacer import HELD, Command, Look, Pacer, State
 from bridge.session import LET_US_GO, Session, Target
 
 if TYPE_CHECKING:
@@ -95,6 +95,11 @@ class Pacing:
             sql.SQL(text).format(**parts) for text in (_LOOK, _TELL, _LOCK)
         )
         self._let_go = sql.SQL(_LET_GO) + self._look
+
+    @property
+    def leading(self) -> bool:
+        """Whether writers do not ring because of us."""
+        return self.pacer.state is State.LEADING
 
     # What happens to durable tables' changes here.
 

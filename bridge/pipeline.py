@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bridge import pool
+from bridge import gauges, pool
 from bridge.backoff import Backoff
 from bridge.changelog import Changelog
 from bridge.changes import Change, Gap, Lost, Ring
@@ -78,7 +78,8 @@ class Bridge:
         self._reload = Reload()
         self._durable: Durable | None = None
         self._logs: Logs | None = None
-        self._observe()
+        parts = self.metrics, self.instance, self.hub, self.health
+        gauges.observe(*parts, lambda: self._flows.values(), lambda: self._durable)
 
     async def run(self, started: Callable[[str, int], None] = lambda _host, _port: None) -> None:
         """Serve until `stop`; `started` gets the address once connections are taken.
@@ -227,6 +228,7 @@ class Bridge:
         now = self._loop.time()
         for change in changes:
             flow = self._flows[change.table]
+            self.metrics.changes[change.table] += 1
             followed = self._concerns(flow)
             if self.hub.trace is not None:
                 self.hub.trace.seen(change, followed=followed)
@@ -236,7 +238,6 @@ class Bridge:
             if flow.keys.add(change, now, mark) is not None:
                 self._table_gap(change.table, flow.keys.spilled or mark)
             flow.wake.set()
-        self.metrics.changes.inc(len(changes))
 
     def _table_gap(self, table: str, mark: Mark | None = None) -> None:
         self._missed(table)
@@ -273,7 +274,9 @@ class Bridge:
             delivery.forgive(now)
             self.gateway.tend(now, STALLED)
             self.metrics.repairs.inc(self.hub.routes.missed(now, PATIENCE))
+            asleep = self._loop.time()
             await asyncio.sleep(1.0)
+            self.metrics.loop_lag.set(self._loop.time() - asleep - 1.0)
 
     async def _reconcile(self) -> None:
         """Now and then read all that is followed: some writes fire no trigger."""
@@ -288,9 +291,3 @@ class Bridge:
         self.metrics.notifications.inc(notifications - self._counted[0])
         self.metrics.malformed.inc(malformed - self._counted[1])
         self._counted = notifications, malformed
-
-    def _observe(self) -> None:
-        self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
-        self.metrics.topics.set_function(lambda: self.hub.topics)
-        self.metrics.ready.set_function(lambda: self.health.ready)
-        self.metrics.dirty.set_function(lambda: sum(len(f.keys) for f in self._flows.values()))

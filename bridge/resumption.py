@@ -123,7 +123,9 @@ def folded(
 ) -> tuple[Dirty, ...] | None:
     """The keys that changed between two moments; None if the payloads do not say which."""
     payloads = (
-        text for xid, text in kept.payloads if one.until.sees(xid) and not one.since.sees(xid)
+        payload
+        for payload in kept.payloads
+        if one.until.sees(payload.xid) and not one.since.sees(payload.xid)
     )
     found, gaps = changes(payloads, widths)
     if gaps or any(change.table != table for change in found):

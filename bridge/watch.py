@@ -69,6 +69,8 @@ class Watch:
             Retention(config.schema, store, config.retention, config.retention_size)
             for store in sorted(stores)
         ]
+        for store in stores:
+            metrics.kept_limit.labels(store).set(config.retention_size)
         self._full: set[str] = set()
         self._seen: object = ()
         self._warned = 0.0

@@ -59,6 +59,7 @@ class Limits:
     def connect(self, connected: int) -> None:
         if connected >= self._settings.connections:
             raise self.passed("too many connections; try again")
+        self._metrics.connections.inc()
 
     @contextmanager
     def seat(self, user: str) -> Iterator[None]:

@@ -297,6 +297,19 @@ def test_all_of_one_batch_goes_out_in_one_write(bench: Bench) -> None:
     assert [len(write) for write in sink.writes[before:]] == [4]
 
 
+def test_what_gives_way_to_something_newer_is_counted(bench: Bench) -> None:
+    mailbox, sink = bench.join("orders")
+    bench.serve("a")
+    sink.room = 0
+    for version in "bcd":
+        bench.publish(version, 1)
+    bench.publish("e", 2)
+    assert mailbox.conflated == 2
+    bench.hub.leave(mailbox)
+    bench.hub.leave(mailbox)
+    assert bench.hub.conflated == 2
+
+
 def test_where_a_key_only_changed_its_spelling_the_row_survives(bench: Bench) -> None:
     _, sink = bench.join("items")
     bench.serve("a", 1)

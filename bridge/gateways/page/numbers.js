@@ -17,12 +17,13 @@ const stages = [...document.querySelectorAll("[data-rate]")].map((stage) => {
 
 // One number per metric, a sum over its labels; the latency's buckets by their limit.
 function parseMetrics(text) {
-  const values = new Map(), buckets = [];
+  const values = new Map(), counts = new Map();
   for (const [, metric, labels, value] of text.matchAll(/^([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)/gm)) {
     values.set(metric, (values.get(metric) ?? 0) + Number(value));
     const limit = metric === "rowcast_latency_seconds_bucket" && /le="([^"]+)"/.exec(labels)?.[1];
-    if (limit) buckets.push({ limit: limit === "+Inf" ? Infinity : Number(limit), count: Number(value) });
+    if (limit) counts.set(limit, (counts.get(limit) ?? 0) + Number(value));
   }
+  const buckets = [...counts].map(([limit, count]) => ({ limit: limit === "+Inf" ? Infinity : Number(limit), count }));
   return { values, buckets };
 }
 
