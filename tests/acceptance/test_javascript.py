@@ -21,6 +21,7 @@ from tests.support.javascript import (
     NODE,
     controlled,
     install,
+    link,
     node,
     package,
     steered,
@@ -112,6 +113,14 @@ async def test_what_is_packed_can_be_installed_and_imported(tmp_path: Path) -> N
         console.log(connect("/").status, liveQuery(connect("/"), "a/{b}", {b: "ü"}).queryKey[1]);
     """)
     assert await node(str(tmp_path / "main.js")) == "idle a/%C3%BC\n"
+    if package("react") is not None:
+        link(tmp_path / "node_modules", "react", "loose-envify", "js-tokens")
+        (tmp_path / "hooks.js").write_text("""
+            import * as hooks from "rowcast/react";
+            console.log(Object.keys(hooks).join());
+        """)
+        linked = ("--preserve-symlinks", "--preserve-symlinks-main", str(tmp_path / "hooks.js"))
+        assert await node(*linked) == "LiveProvider,useLive,useRow,useRows,useTopicError\n"
 
 
 async def command(*arguments: str, cwd: Path) -> None:

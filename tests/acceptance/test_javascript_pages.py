@@ -35,6 +35,20 @@ live.rows("items").subscribe((rows) => {
 live.subscribe((status) => document.querySelector("p").textContent = status);
 </script>
 """
+# Which the page itself never hears of but from the worker.
+WORKER = """
+import {connect} from "BRIDGE/rowcast.js";
+connect("BRIDGE").rows("items").subscribe((rows) => postMessage(rows));
+"""
+EMPLOYER = """<!doctype html><ul></ul><script>
+new Worker("/worker.js", {type: "module"}).onmessage = ({data}) =>
+  document.querySelector("ul").replaceChildren(...data.map(({id, n}) => {
+    const item = document.createElement("li");
+    item.textContent = `${id}: ${n}`;
+    return item;
+  }));
+</script>
+"""
 STATUS = "document.querySelector('p').textContent"
 
 
@@ -89,6 +103,19 @@ async def test_tabs_show_the_same(
         await second.evaluate("live.close()")
         await here.write("INSERT INTO items VALUES (4, 4)", first)
         await until(second, f"{STATUS} === 'closed'")
+
+
+async def test_it_runs_in_a_worker(
+    chromium: Browser, database: str, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    async with (
+        setting(database, admin, tmp_path, {"/": EMPLOYER, "/worker.js": WORKER}) as here,
+        browser.opened(chromium, here.origin) as page,
+    ):
+        await here.shows(page)
+        await here.write(
+            "UPDATE items SET n = 1 WHERE id = 2; DELETE FROM items WHERE id = 1", page
+        )
 
 
 async def test_a_page_that_was_offline_catches_up(

@@ -159,11 +159,16 @@ def install(directory: Path, *packages: str) -> None:
     shutil.copytree(
         CLIENT, modules / "rowcast", ignore=shutil.ignore_patterns("node_modules", "test")
     )
+    link(modules, *packages)
+    (directory / "package.json").write_text('{"type": "module"}')
+
+
+def link(modules: Path, *packages: str) -> None:
+    """Those of the packages there are, for a project."""
     for name in packages:
         if (place := package(name)) is not None:
             (modules / name).parent.mkdir(exist_ok=True)
             (modules / name).symlink_to(place)
-    (directory / "package.json").write_text('{"type": "module"}')
 
 
 def compiled(directory: Path, *files: str) -> str:
