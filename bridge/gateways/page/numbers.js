@@ -63,9 +63,10 @@ function showLatency(before, { buckets }) {
   if (reset) { minute.length = 0; return; }
   const own = ({ count }, i, all) => count - (all[i - 1]?.count ?? 0);
   const earlier = before.buckets.map(own);
-  minute.push(buckets.map(own).map((count, i) => count - earlier[i]));
+  // A histogram is not there before its first count.
+  minute.push(buckets.map(own).map((count, i) => count - (earlier[i] ?? 0)));
   if (minute.length > WINDOW) minute.shift();
-  const counts = buckets.map((_, i) => minute.reduce((sum, one) => sum + one[i], 0));
+  const counts = buckets.map((_, i) => minute.reduce((sum, one) => sum + (one[i] ?? 0), 0));
   drawBars(counts, buckets);
   $("median").textContent = upTo(counts, buckets, 0.5);
   $("slowest").textContent = upTo(counts, buckets, 0.99);
