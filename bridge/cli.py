@@ -1,7 +1,7 @@
 """The command line: one subcommand per module of `bridge.commands`, loaded when used.
 
-Exit status: 0 done; 1 failed while running; 2 wrong usage or config; 3 `check` found
-something.
+Exit status: 0 done; 1 failed while running; 2 wrong usage or config; 3 `check` or `status`
+found something.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bridge.errors import BridgeError, CatalogError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("demo", "init", "migrate", "revision", "check", "types", "serve", "tail")
+COMMANDS = ("demo", "init", "migrate", "revision", "check", "types", "serve", "status", "tail")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="rowcast",
         description="Debounced change notifications from existing PostgreSQL tables to browsers.",
         epilog="Exit status: 0 done; 1 failed while running; 2 wrong usage or config; "
-        "3 check found something.",
+        "3 check or status found something.",
     )
     parser.add_argument("--version", action="version", version=f"rowcast {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -47,6 +47,12 @@ class Instance(NamedTuple):
     connected: float | None
 
 
+def listening(connection: psycopg.Connection[Any], schema: str) -> list[Instance]:
+    """The same from outside of a bridge. Raises `psycopg.Error`."""
+    cursor = psycopg.RawCursor(connection)
+    return [Instance(*found) for found in cursor.execute(_INSTANCES, [schema[:58]]).fetchall()]
+
+
 class Inquiry:
     """Of one bridge; `tables` are those that it watches."""
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import psycopg
 from psycopg import sql
 
+from bridge import status
 from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, Ring, parse
 from bridge.errors import DatabaseError
@@ -107,6 +108,7 @@ class Listener:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         name: str = "rowcast",
+        asked: Callable[[str], None] = lambda _to: None,
     ) -> None:
         """`conninfo` must lead to a session of its own on the primary; times in seconds.
 
@@ -115,7 +117,8 @@ class Listener:
         `probe` sends its argument to the channel, by another connection to the same
         database, and `prepare` is awaited before each Gap; both must end promptly when
         cancelled. `widths` is for `changes.parse`; `name` is what the session goes by in
-        `pg_stat_activity`. Raises `DatabaseError`.
+        `pg_stat_activity`. `asked` is called with whom to answer (see `status`), and must not
+        wait. Raises `DatabaseError`.
         """
         self._target = Target(conninfo, timeout, name)
         self._listen = sql.SQL("LISTEN {}").format(sql.Identifier(channel))
@@ -128,6 +131,7 @@ class Listener:
         self._backoff = backoff or Backoff()
         self._sleep = sleep
         self._clock = clock
+        self._asked = asked
         self._quiet_until = -math.inf
         self.notifications = 0
         """Notifications that arrived, probes left out."""
@@ -241,7 +245,9 @@ class Listener:
             yield changes
 
     def _parse(self, payload: bytes) -> list[Change] | Gap | Ring:
-        if payload.startswith(PROBE):  # of another instance
+        if payload.startswith(PROBE):  # of another instance, or a question
+            if (to := status.asked(payload)) is not None:
+                self._asked(to)
             return []
         self.notifications += 1
         try:

@@ -145,6 +145,7 @@ class Bridge:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._capture(), name="capture")
                 tasks.create_task(watch.run(), name="watch")
+                tasks.create_task(self.gateway.presence.answer(self.config.listen), name="answer")
                 for flow in self._flows.values():
                     tasks.create_task(delivery.reload(flow), name=f"reload {flow.table.name}")
                 for n in range(READERS):
@@ -198,6 +199,7 @@ class Bridge:
             widths={flow.table.name: flow.table.width for flow in self._flows.values()},
             prepare=self._prepare,
             name=session_name(self.config.schema, self.instance),
+            asked=self.gateway.presence.asked,
         )
         self._counted = 0, 0
         with closing(notifier):

@@ -19,9 +19,9 @@ from bridge.gateways.page import assets
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from bridge.health import Health
     from bridge.hub import Hub
     from bridge.metrics import Metrics
+    from bridge.presence import Presence
 
 
 READYZ = "/readyz"
@@ -51,13 +51,10 @@ class Target(NamedTuple):
 class Pages:
     """Answers by path. Only what a GET can do: there is nothing here that changes anything."""
 
-    def __init__(
-        self, hub: Hub, health: Health, metrics: Metrics, *, instance: str, inspector: bool
-    ) -> None:
+    def __init__(self, hub: Hub, presence: Presence, metrics: Metrics, *, inspector: bool) -> None:
         self._hub = hub
-        self._health = health
+        self._presence = presence
         self._metrics = metrics
-        self._instance = instance
         self._paths = {"/healthz": self._healthz, READYZ: self._readyz, "/metrics": self._text}
         self._paths |= {path: partial(_module, code) for path, code in modules().items()}
         if inspector:
@@ -86,18 +83,19 @@ class Pages:
             response = text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.\n")
             response.headers["Allow"] = "GET, HEAD"
         else:
-            response = page() if trusted or path != READYZ else self._ready([])
+            response = page() if trusted or path != READYZ else self._ready()
         return response
 
     def _healthz(self) -> Response:
         return text(HTTPStatus.OK, "ok\n")
 
     def _readyz(self) -> Response:
-        return self._ready(list(self._health.reasons.values()))
+        return self._ready(self._presence.status()._asdict())
 
-    def _ready(self, reasons: list[str]) -> Response:
-        status = HTTPStatus.OK if self._health.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return json_answer(status, {"ready": self._health.ready, "reasons": reasons})
+    def _ready(self, status: dict[str, Any] | None = None) -> Response:
+        ready = self._presence.ready
+        code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return json_answer(code, {"ready": ready, "reasons": []} | (status or {}))
 
     def _text(self) -> Response:
         return respond(
@@ -109,7 +107,7 @@ class Pages:
         for table, template in self._hub.routes.templates():
             tables.setdefault(table, []).append(template)
         entries = [{"name": name, "topics": topics} for name, topics in tables.items()]
-        return json_answer(HTTPStatus.OK, {"instance": self._instance, "tables": entries})
+        return json_answer(HTTPStatus.OK, {"instance": self._presence.instance, "tables": entries})
 
 
 def _module(code: bytes) -> Response:

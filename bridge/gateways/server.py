@@ -27,6 +27,7 @@ from bridge.gateways.origins import allowed, readable
 from bridge.gateways.reading import STATE, STREAM, Reading, forbidden, refused
 from bridge.gateways.tls import Certificate
 from bridge.gateways.websocket import Session, farewell
+from bridge.presence import Presence
 from bridge.wire import CloseCode, ErrorCode
 
 if TYPE_CHECKING:
@@ -65,9 +66,8 @@ class Gateway:
         self._metrics = metrics
         self._instance = instance
         self._local = is_loopback(config.server.host)
-        self._pages = Pages(
-            hub, health, metrics, instance=instance, inspector=config.server.inspector
-        )
+        self.presence = Presence(instance, hub, health, metrics)
+        self._pages = Pages(hub, self.presence, metrics, inspector=config.server.inspector)
         self._access = Access(config, hub, metrics)
         self.inspector = Inspector(hub, health, self._access, instance)
         self._limits = Limits(config, metrics)
@@ -112,6 +112,7 @@ class Gateway:
                 f"cannot listen on {settings.host}:{settings.port}: {error}"
             ) from error
         host, port = self._server.sockets[0].getsockname()[:2]
+        self.presence.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return host, port
 
     def _secured(self) -> dict[str, Any]:
