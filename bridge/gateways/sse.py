@@ -5,7 +5,8 @@ status other than 200. So what will pass (a bridge that starts, a limit that is 
 is told to one in a stream that ends at once, and only what will not is refused.
 
 The id of an event says where all topics of its stream may be resumed: one cursor each,
-in the order they were asked for. A topic that has not been brought up to date has none.
+in the order they were asked for. A topic that has not been answered keeps what it was asked
+with, and one that has not been brought up to date has none.
 """
 
 from __future__ import annotations
@@ -95,9 +96,10 @@ def beginning(text: str) -> str | Position | None:
 class EventStream:
     """A `Sink` that writes events to a connection that will read no more."""
 
-    def __init__(self, connection: Connection, topics: Sequence[str], metrics: Metrics) -> None:
+    def __init__(self, connection: Connection, asked: Asked, metrics: Metrics) -> None:
         self._connection = connection
-        self._cursors = dict.fromkeys(topics, "")
+        # Until a topic is answered: who is cut off before that has not come any further.
+        self._cursors = dict(zip(asked.topics, asked.cursors, strict=True))
         self._metrics = metrics
 
     @property
@@ -202,7 +204,7 @@ class Streams:
     ) -> None:
         """Returns when the connection is gone."""
         connection.stream()
-        stream = EventStream(connection, asked.topics, self._metrics)
+        stream = EventStream(connection, asked, self._metrics)
         stream.begin(head)
         stay = Stay(stream.end)
         mailbox = connection.mailbox = self._hub.join(

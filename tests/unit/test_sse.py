@@ -15,7 +15,7 @@ from bridge.changes import Effect
 from bridge.errors import ProtocolError
 from bridge.gateways import sse
 from bridge.gateways.http import refusal
-from bridge.gateways.sse import EventStream, asked, beginning
+from bridge.gateways.sse import Asked, EventStream, asked, beginning
 from bridge.message import Message, Page
 from bridge.metrics import Metrics
 from bridge.wire import ErrorCode, Position
@@ -78,9 +78,10 @@ class Line:
         self.transport = Transport()
 
 
-def stream(*topics: str) -> tuple[EventStream, Transport]:
+def stream(*topics: str, since: tuple[str, ...] = ()) -> tuple[EventStream, Transport]:
     line = Line()
-    return EventStream(cast("Connection", line), topics, Metrics()), line.transport
+    asked = Asked(topics, since or ("",) * len(topics))
+    return EventStream(cast("Connection", line), asked, Metrics()), line.transport
 
 
 def change(topic: str, cursor: str | None) -> Message:
@@ -104,6 +105,15 @@ def test_without_cursors_there_are_no_ids() -> None:
     sink.write([page("a", None), change("a", None)])
     assert ids(transport) == ["", ""]
     assert b"id:" not in transport.written
+
+
+def test_a_topic_that_is_not_answered_yet_keeps_what_it_was_asked_with() -> None:
+    """Who is cut off here comes back with the id, and would begin its log anywhere else."""
+    sink, transport = stream("a", "log", "c", since=("", "start", "old"))
+    sink.write([change("a", "A1")])
+    sink.write([wire.subscribed("log", None, resumed=True, cursor="L1")])
+    sink.write([wire.subscribed("c", None)])
+    assert ids(transport) == ["A1,start,old", "A1,L1,old", "A1,L1,"]
 
 
 def test_the_id_of_one_topic_is_its_cursor() -> None:
