@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -25,6 +27,7 @@ STATEMENT_TIMEOUT = 5000
 _BUMP = """UPDATE {} SET epoch = greatest(epoch + 1,
            (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"""
 
+_NO_SCHEMA = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName
 
 # Of a table without statistics PostgreSQL expects so many rows that it compiles a read of
 # one key, which then takes some hundred milliseconds.
@@ -57,7 +60,11 @@ class Pool(AsyncConnectionPool[Connection]):
 
 
 def open_pool(config: Config) -> Pool:
-    """Not open yet: use it as a context manager."""
+    """Not open yet: use it as a context manager.
+
+    Each connection begins an epoch before it reads. It may be the first to a server that has
+    crashed or was promoted, while the listener has not noticed yet that its own is dead.
+    """
     settings: dict[str, Any] = {
         **keepalives(config.database),
         "autocommit": True,
@@ -77,6 +84,7 @@ def open_pool(config: Config) -> Pool:
         max_size=SIZE,
         timeout=5.0,
         open=False,
+        configure=partial(_begin, schema=config.schema),
         kwargs=settings,
     )
 
@@ -102,10 +110,18 @@ async def bump_epoch(pool: AsyncConnectionPool[Connection], schema: str) -> None
     still tells a later read from an earlier one. What made LISTEN fail may have made the
     open connections useless, and each would be found out by one read: they go too.
     """
-    statement = sql.SQL(_BUMP).format(sql.Identifier(schema, "epoch"))
     await pool.drain()
     try:
         async with pool.connection() as connection:
-            await connection.execute(statement)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            await _bump(connection, schema)
+    except _NO_SCHEMA:
         raise DatabaseError(f"schema {schema} is not there; run `rowcast migrate`") from None
+
+
+async def _begin(connection: Connection, schema: str) -> None:
+    with suppress(*_NO_SCHEMA):  # which reads will say
+        await _bump(connection, schema)
+
+
+async def _bump(connection: Connection, schema: str) -> None:
+    await connection.execute(sql.SQL(_BUMP).format(sql.Identifier(schema, "epoch")))
