@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from bridge.changes import Effect, Snapshot, State
     from bridge.cursor import Moment
     from bridge.mailbox import Mailbox, Subscription
-    from bridge.routes import Request, Topic
+    from bridge.routes import Topic
     from bridge.trace import Trace
+    from bridge.turns import Request
     from bridge.wire import ChangeMessage, Message
 
 Missed: TypeAlias = "Mapping[Subscription, Sequence[tuple[str, ChangeMessage]]]"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from bridge.hub import Hub
     from bridge.loader import Loader
     from bridge.metrics import Metrics
-    from bridge.routes import Request, Topic
+    from bridge.routes import Topic
+    from bridge.turns import Request
     from bridge.viewer import Viewer
 
     Answers = Mapping[Topic, Snapshot | ProtocolError]
@@ -190,10 +192,15 @@ class Delivery:
     async def read_topics(self) -> None:
         """Read the topics that are owed a snapshot, for ever."""
         while True:
-            while (request := self._hub.requests(**TOPICS_PER_READ)) is None:
-                self._asked.clear()
-                await self._asked.wait()
-            await self._read(request)
+            now = self._loop.time()
+            if (request := self._hub.requests(**TOPICS_PER_READ, now=now)) is not None:
+                await self._read(request)
+                continue
+            self._asked.clear()
+            due = self._hub.turns.due() if self._hub.live else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._asked.wait()
 
     async def _read(self, request: Request) -> None:
         table = request.route.table

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from bridge.loader import Loader
     from bridge.metrics import Metrics
     from bridge.pacing import Pacing
-    from bridge.routes import Request, Topic
+    from bridge.routes import Topic
+    from bridge.turns import Request
 
     Answers = Mapping[Topic, Snapshot | ProtocolError]
 

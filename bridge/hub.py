@@ -15,8 +15,9 @@ from bridge import audience, wire
 from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription, everything
 from bridge.reach import reached
-from bridge.routes import Request, Routes, Topic
+from bridge.routes import Routes, Topic
 from bridge.streams import Streams
+from bridge.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.mailbox import Permit, Sink
     from bridge.tables import Table
     from bridge.trace import Trace
+    from bridge.turns import Request
     from bridge.viewer import Viewer
     from bridge.wire import Message
 
@@ -41,6 +43,7 @@ class Hub:
     def __init__(self, *, subscriptions: int = 200) -> None:
         self._limit = subscriptions
         self.routes = Routes()
+        self.turns = Turns(self.routes)
         self.streams = Streams(self.routes.of)
         self._topics: dict[tuple[str, Viewer], Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
@@ -174,14 +177,11 @@ class Hub:
             topic.ledger.suspects.clear()
             for subscription in topic.subscriptions:
                 if topic.route.table.durable and subscription.floor is not None:
-                    self._owe(topic, subscription)
+                    subscription.owed = loss
+                    topic.route.wanted[topic] = None
+                    self.on_request()
                 else:
                     self._miss(subscription)
-
-    def _owe(self, topic: Topic, subscription: Subscription) -> None:
-        subscription.owed = topic.loss
-        topic.route.wanted[topic] = None
-        self.on_request()
 
     def _miss(self, subscription: Subscription) -> None:
         # Pages that are on their way get to their end first, or one who reads slowly would
@@ -191,9 +191,9 @@ class Hub:
         else:
             self._want(subscription)
 
-    def requests(self, *, single: int, other: int) -> Request | None:
-        """The next topics to read, at most so many of one route; None if there is nothing to do."""
-        return self.routes.request(single, other) if self.live else None
+    def requests(self, *, single: int, other: int, now: float) -> Request | None:
+        """The next topics to read, at most so many of one route; None if there are none now."""
+        return self.turns.request(single, other, now) if self.live else None
 
     def reconcile(self) -> None:
         """Read everything that is followed, for what no notification told of.

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from bridge.errors import ProtocolError
     from bridge.loader import Loader
     from bridge.mailbox import Subscription
-    from bridge.routes import Request, Topic
+    from bridge.routes import Topic
     from bridge.tables import Table
+    from bridge.turns import Request
     from bridge.wire import ChangeMessage
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bridge import wire
 from bridge.changes import Effect
@@ -165,31 +165,18 @@ class Topic:
         return message, audience
 
 
-class Asked(NamedTuple):
-    """Why a topic is read: for those who wait for a snapshot, and after a loss, if any."""
-
-    waiting: list[Subscription]
-    loss: object | None
-
-
-class Request(NamedTuple):
-    """Topics of one route and viewer to be read now, each with those it is read for."""
-
-    route: Route
-    topics: dict[Topic, Asked]
-    viewer: Viewer = None
-
-
 class Routes:
-    """Every kind of topic there is, and whose turn it is to be read."""
+    """Every kind of topic there is; iterated over, the most specific first."""
 
     def __init__(self) -> None:
         self._routes: list[Route] = []
-        self._turns: deque[Route] = deque()
         self._by_table: dict[str, list[Route]] = defaultdict(list)
 
     def __len__(self) -> int:
         return len(self._routes)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
 
     def watch(self, tables: Iterable[Table]) -> list[Topic]:
         """Make topics of these tables and of no others; until then none is known.
@@ -212,7 +199,6 @@ class Routes:
         routes = [route for routes in self._by_table.values() for route in routes]
         rank = {id(t): n for n, t in enumerate(specific(route.template for route in routes))}
         self._routes = sorted(routes, key=lambda route: rank[id(route.template)])
-        self._turns = deque(self._routes)
 
     def route(self, name: str) -> Route | None:
         found = (route for route in self._routes if route.template.match(name) is not None)
@@ -263,16 +249,6 @@ class Routes:
             if (followed := route.of(viewer))
         )
 
-    def request(self, single: int, other: int) -> Request | None:
-        """The next topics to read. Routes take turns, lest one that fails starves the others."""
-        for _ in range(len(self._turns)):
-            route = self._turns[0]
-            self._turns.rotate(-1)
-            if topics := [topic for topic in route.wanted if not topic.reading]:
-                alike = [topic for topic in topics if topic.viewer == topics[0].viewer]
-                return _request(route, alike[: single if route.single else other])
-        return None
-
     def missed(self, now: float, patience: float) -> int:
         """How many keys were found changed, and no notification came for them in `patience`.
 
@@ -282,16 +258,3 @@ class Routes:
             topic.ledger.missed(now - patience - topic.route.table.max_wait)
             for topic in self.followed()
         )
-
-
-def _request(route: Route, topics: list[Topic]) -> Request:
-    viewer = topics[0].viewer
-    request = Request(route, {}, viewer)
-    for topic in topics:
-        del route.wanted[topic]
-        topic.reading = True
-        request.topics[topic] = Asked(list(topic.waiting), topic.loss)
-        topic.waiting.clear()
-        for subscription in request.topics[topic].waiting:
-            subscription.request = request
-    return request

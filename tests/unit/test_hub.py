@@ -54,7 +54,7 @@ class Bench:
         return mailbox, sink
 
     def request(self) -> Request:
-        request = self.hub.requests(single=9, other=9)
+        request = self.hub.requests(single=9, other=9, now=0.0)
         assert request is not None
         return request
 
@@ -65,7 +65,7 @@ class Bench:
 
     def serve(self, version: str, *ids: int) -> None:
         """Every snapshot that is wanted."""
-        while (request := self.hub.requests(single=9, other=9)) is not None:
+        while (request := self.hub.requests(single=9, other=9, now=0.0)) is not None:
             self.deliver(request, version, *ids)
 
     def publish(self, version: str, *ids: int, table: str = "orders", gone: bool = False) -> int:
@@ -214,7 +214,7 @@ def test_a_literal_is_asked_before_a_column() -> None:
     mailbox = hub.join(FakeSink(), wire.welcome("test", "0"))
     for topic, owner in [("orders/new", "c"), ("orders/1", "b"), ("1/new", "a")]:
         hub.subscribe(mailbox, wire.Subscribe(topic))
-        request = hub.requests(single=1, other=1)
+        request = hub.requests(single=1, other=1, now=0.0)
         assert request is not None
         assert request.route.table.name == owner
 
@@ -279,7 +279,7 @@ def test_only_those_concerned_are_told(bench: Bench) -> None:
 def test_a_row_that_moves_leaves_one_topic_and_enters_another(bench: Bench) -> None:
     _, left = bench.join("by/a")
     _, entered = bench.join("by/b", "orders")
-    while request := bench.hub.requests(single=9, other=9):
+    while request := bench.hub.requests(single=9, other=9, now=0.0):
         held = [('{"id":1}', row(1, "a"))]
         answers = {t: Snapshot([] if t.name == "by/b" else held, "a") for t in request.topics}
         bench.hub.deliver(request, answers, 0.0)
@@ -353,7 +353,7 @@ def test_a_request_has_a_limit_by_the_kind_of_topic(bench: Bench) -> None:
     bench.join("orders/1", "orders/2", "orders/3")
     bench.join("by/a", "by/b")
     sizes = {}
-    while (request := bench.hub.requests(single=2, other=1)) is not None:
+    while (request := bench.hub.requests(single=2, other=1, now=0.0)) is not None:
         sizes.setdefault(request.route.template.text, []).append(len(request.topics))
     assert sizes == {"orders/{id}": [2, 1], "by/{customer}": [1, 1]}
 
@@ -363,7 +363,7 @@ def test_a_topic_that_cannot_be_read_is_an_error_to_its_subscribers(bench: Bench
     bench.hub.subscribe(mailbox, wire.Subscribe("orders/1", id=7))
     bench.hub.subscribe(mailbox, wire.Subscribe("orders/2"))
     error = ProtocolError("unknown_topic", "it is written orders/1")
-    while (request := bench.hub.requests(single=9, other=9)) is not None:
+    while (request := bench.hub.requests(single=9, other=9, now=0.0)) is not None:
         good = Snapshot([], "a")
         answers = {t: error if t.name == "orders/1" else good for t in request.topics}
         bench.hub.deliver(request, answers, 0.0)
@@ -436,7 +436,7 @@ def test_a_slow_reader_gets_to_the_end_of_a_snapshot_however_many_gaps(
     bench.serve("a", 1, 2, 3)
     for _ in range(2):
         bench.hub.gap("orders")
-        assert bench.hub.requests(single=1, other=1) is None
+        assert bench.hub.requests(single=1, other=1, now=0.0) is None
         sink.room = 1
         reader.flush()
     bench.serve("b", 4)
@@ -453,7 +453,9 @@ def test_stale_then_snapshots_then_live(bench: Bench) -> None:
     bench.hub.stale()
     bench.hub.stale()
     bench.join("orders")
-    assert bench.hub.requests(single=1, other=1) is None, "nothing is read of a lost database"
+    assert bench.hub.requests(single=1, other=1, now=0.0) is None, (
+        "nothing is read of a lost database"
+    )
     bench.hub.resume()
     bench.deliver(bench.request(), "b", 1)
     assert brief(sink.news()) == ["stale", "snapshot 1@b"]
@@ -526,7 +528,7 @@ def test_one_who_stopped_reading_costs_no_reads_until_it_reads_again(bench: Benc
     for version in "bcde":
         for first in (0, 3, 6):
             bench.publish(version, first, first + 1, first + 2)
-        assert bench.hub.requests(single=1, other=1) is None
+        assert bench.hub.requests(single=1, other=1, now=0.0) is None
         assert len(slow.subscriptions["orders"].changes) <= 3
     bench.hub.gap("items")
     assert len(brief(healthy.news())) == 36
@@ -573,7 +575,7 @@ def test_what_is_asked_for_is_announced() -> None:
     hub.subscribe(mailbox, wire.Subscribe("orders"))
     hub.resume()
     before = len(asked)
-    request = hub.requests(single=1, other=1)
+    request = hub.requests(single=1, other=1, now=0.0)
     assert request is not None
     hub.again(request)
     assert len(asked) > before > 0

@@ -289,7 +289,7 @@ class Against(RuleBasedStateMachine):
             self._merge(first, self.dirty.get(first.key[0], first))
 
     def begin_read(self, most: int = 2) -> None:
-        request = self.hub.requests(single=most, other=most)
+        request = self.hub.requests(single=most, other=most, now=0.0)
         assert request is not None
         answers = {topic: self.database.snapshot(topic.name) for topic in request.topics}
         self.reads.append((request, {**answers}))

@@ -43,7 +43,7 @@ def join(hub: Hub, *topics: str) -> tuple[Mailbox, FakeSink]:
 
 
 def serve(hub: Hub, version: str) -> None:
-    while (request := hub.requests(single=9, other=9)) is not None:
+    while (request := hub.requests(single=9, other=9, now=0.0)) is not None:
         hub.deliver(request, {topic: Snapshot([], version) for topic in request.topics}, 0.0)
 
 
@@ -66,13 +66,13 @@ def test_nothing_is_read_before_listen_is_proven() -> None:
     served = hub(ORDERS)
     join(served, "orders")
     served.renew([replace(ORDERS, debounce=1.0)])
-    assert served.requests(single=9, other=9) is None
+    assert served.requests(single=9, other=9, now=0.0) is None
 
 
 def test_a_read_that_will_not_come_back_is_asked_for_again() -> None:
     served = hub(ORDERS)
     _, sink = join(served, "orders")
-    assert served.requests(single=9, other=9) is not None
+    assert served.requests(single=9, other=9, now=0.0) is not None
     served.renew([ORDERS])
     served.resume()
     serve(served, "c")

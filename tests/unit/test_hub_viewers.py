@@ -16,7 +16,7 @@ from bridge.topics import Template
 from tests.support.sinks import FakeSink
 
 if TYPE_CHECKING:
-    from bridge.routes import Request
+    from bridge.turns import Request
 
 ID = (Column("id", "int4", "int4"),)
 BY = (Column("owner", "text", "text", not_null=False),)
@@ -41,7 +41,7 @@ class Bench:
         return sink
 
     def request(self) -> Request:
-        request = self.hub.requests(single=9, other=9)
+        request = self.hub.requests(single=9, other=9, now=0.0)
         assert request is not None
         return request
 
@@ -50,7 +50,7 @@ class Bench:
         self.hub.deliver(request, {t: Snapshot(rows, version) for t in request.topics}, 0.0)
 
     def serve(self, version: str, *ids: int) -> None:
-        while (request := self.hub.requests(single=9, other=9)) is not None:
+        while (request := self.hub.requests(single=9, other=9, now=0.0)) is not None:
             self.deliver(request, version, *ids)
 
     def publish(self, who: str, version: str, id_: int, *, visible: bool) -> None:
@@ -143,7 +143,7 @@ def test_another_viewer_begins_anew(bench: Bench) -> None:
     bench.hub.subscribe(mailbox, wire.Subscribe("docs"))
     bench.serve("b", 1, 2)
     bench.hub.look(mailbox)
-    assert bench.hub.requests(single=9, other=9) is None, "it is whom it was"
+    assert bench.hub.requests(single=9, other=9, now=0.0) is None, "it is whom it was"
     names[0] = "b"
     bench.hub.look(mailbox)
     bench.publish("a", "c", 1, visible=True)
