@@ -129,12 +129,13 @@ class State(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One entry of the log with the row it speaks of; without one, rows that cannot be named
-    or read."""
+    """One entry of the log with the row it speaks of, as `viewer` sees it; without one, rows
+    that cannot be named or read."""
 
     seq: int
     table: str
     state: State | None
+    viewer: str | None = None
 
 
 class Snapshot(NamedTuple):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bridge.tables import Column, Table
 
 _SESSION = SETTINGS | {"search_path": "pg_catalog, pg_temp"}
+# Policies are not what is asked about, and may fail for who is nobody's viewer. Where they
+# would apply this is a missing right, which is told after the text was understood.
+_ALONE = {"row_security": "off"}
 # A parameter where there are none is a breach of protocol.
 _ALSO = (psycopg.NotSupportedError, psycopg.errors.ProtocolViolation)
 _TRY = sql.SQL("SELECT {} FROM {} AS t LIMIT 0")
@@ -55,7 +58,7 @@ def problems(
 def forbidden(connection: Connection[Any], table: Table) -> bool:
     """Whether this session's role may not read what the condition names."""
     try:
-        _attempt(connection, table, ())
+        _attempt(connection, _selected(table, ()), _SESSION)
     except psycopg.errors.InsufficientPrivilege:
         return True
     except psycopg.Error:
@@ -68,7 +71,7 @@ def _refusal(
 ) -> str | None:
     """PostgreSQL's complaint; a missing right is not one, for it is another role's to write."""
     try:
-        _attempt(connection, table, texts)
+        _attempt(connection, _selected(table, texts), _SESSION | _ALONE)
     except psycopg.errors.InsufficientPrivilege:
         return None
     except (psycopg.ProgrammingError, psycopg.DataError, *_ALSO) as error:
@@ -79,7 +82,7 @@ def _refusal(
 def _unordered(connection: Connection[Any], table: Table, position: Column) -> str | None:
     statement = _ORDER.format(table.identifier, sql.Identifier("t", position.name))
     try:
-        connection.execute(statement)
+        _attempt(connection, statement, _ALONE)
     except psycopg.errors.UndefinedFunction as error:
         return error.diag.message_primary
     except psycopg.errors.InsufficientPrivilege:
@@ -87,10 +90,15 @@ def _unordered(connection: Connection[Any], table: Table, position: Column) -> s
     return None
 
 
-def _attempt(connection: Connection[Any], table: Table, texts: tuple[sql.Composed, ...]) -> None:
-    statement = _TRY.format(sql.SQL(", ").join(texts), table.rows())
+def _selected(table: Table, texts: tuple[sql.Composed, ...]) -> sql.Composed:
+    return _TRY.format(sql.SQL(", ").join(texts), table.rows())
+
+
+def _attempt(
+    connection: Connection[Any], statement: sql.Composed, settings: Mapping[str, str]
+) -> None:
     with connection.transaction(force_rollback=True):
-        for name, value in _SESSION.items():
+        for name, value in settings.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
         # Binary means the extended protocol, which takes one statement and no more.
         connection.execute(statement, binary=True)

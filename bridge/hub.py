@@ -16,6 +16,7 @@ from bridge.errors import ProtocolError
 from bridge.mailbox import Mailbox, Subscription, everything
 from bridge.reach import reached
 from bridge.routes import Routes, Topic
+from bridge.stream import Stream
 from bridge.streams import Streams
 from bridge.turns import Turns
 
@@ -81,7 +82,7 @@ class Hub:
     def subscribe(self, mailbox: Mailbox, command: wire.Subscribe) -> None:
         """Register now; reply and snapshot follow when the topic has been read."""
         viewer = mailbox.permit(command.topic)
-        route, values = self.routes.resolve(command.topic, viewer)
+        route, values = self.routes.resolve(command.topic)
         known = self.streams.drop(mailbox, command.topic)
         if (old := mailbox.subscriptions.get(command.topic)) is not None:
             self._remove(old)
@@ -89,7 +90,7 @@ class Hub:
             said = f"at most {self._limit} topics per connection"
             raise ProtocolError(wire.ErrorCode.TOO_MANY_SUBSCRIPTIONS, said)
         if route.table.log:
-            self.streams.subscribe(mailbox, route, values, command)
+            self.streams.subscribe(Stream(mailbox, route, values, command, viewer))
             return
         fresh = Topic(command.topic, route, values, viewer)
         topic = self._topics.setdefault((fresh.name, viewer), fresh)
@@ -138,9 +139,10 @@ class Hub:
 
     def look(self, mailbox: Mailbox) -> None:
         """It may have become another viewer: what it saw as the former one begins anew."""
-        for old in list(mailbox.subscriptions.values()):
-            if old.viewer != mailbox.permit(old.topic):
-                self.subscribe(mailbox, old.again()._replace(snapshot=True))
+        states = [s for s in mailbox.subscriptions.values() if s.viewer != mailbox.permit(s.topic)]
+        anew = [old.again()._replace(snapshot=True) for old in states]
+        for command in (*anew, *self.streams.look(mailbox)):
+            self.subscribe(mailbox, command)
 
     def renew(self, tables: Iterable[Table]) -> None:
         """Other tables are served: who follows what is not as it was begins it anew, or is told.
@@ -232,10 +234,8 @@ class Hub:
         now: float,
         missed: Missed = audience.NOBODY,
     ) -> None:
-        """A read is done: each topic has its snapshot, or the reason why it has none.
-
-        `missed` are the changes of those who need no snapshot, because they can resume.
-        """
+        """A read is done: each topic has its snapshot, or the reason why it has none. `missed`
+        are the changes of those who need no snapshot, because they can resume."""
         told: dict[Mailbox, None] = {}
         for topic, answer in answers.items():
             topic.reading = False

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bridge.message import Message
 
@@ -51,6 +51,10 @@ class Lane:
     def put(self, message: Message) -> None:
         self._messages.append(message)
         self._characters += len(message.text)
+
+    def extend(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.put(message)
 
     def drop(self, topic: str) -> None:
         """What is unsent about a topic, which nobody follows any more."""

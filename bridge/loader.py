@@ -93,6 +93,11 @@ class Loader:
             return left[0] + right[0], left[1] + right[1]
         return [_state(keys[n - 1], version, *rest) for version, n, *rest in rows], []
 
+    async def rows(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
+        """What any other statement reads. Raises whatever it may."""
+        self._opening.check()
+        return await self._read(statement, values, expect=False)
+
     async def parents(
         self, table: Table, keys: Sequence[Key], tries: Tries | None = None
     ) -> list[Key]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bridge.metrics import Metrics
     from bridge.streams import Streams
     from bridge.tables import Table
+    from bridge.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
@@ -188,25 +189,35 @@ class LogFeed:
     async def _publish(self, entries: Sequence[Entry], settled: int) -> None:
         began = asyncio.get_running_loop().time()
         events: list[Event] = []
-        read = set()
+        read: dict[str, set[Viewer]] = {}
         ordered = sorted(entries, key=lambda entry: entry.source)
         for source, group in groupby(ordered, lambda entry: entry.source):
-            if source in self._tables and self._streams.heard(source):
-                found = await self._events(self._tables[source], list(group))
-                events += found or ()
-                read |= {source} if found is not None else set()
+            read[source] = set()
+            if source in self._tables:
+                await self._add(self._tables[source], list(group), events, read[source])
         # Who came meanwhile, to a table whose rows nobody wanted then, reads them by itself.
-        for source in {entry.source for entry in entries} - read:
-            self._streams.fall_back(source)
+        for source, viewers in read.items():
+            self._streams.fall_back(source, viewers)
         events.sort(key=lambda event: event.seq)
         self._count(events)
         self._streams.publish(events, settled)
         self._time(entries, events, asyncio.get_running_loop().time() - began)
 
-    async def _events(self, table: Table, entries: Sequence[Entry]) -> list[Event] | None:
+    async def _add(
+        self, table: Table, entries: Sequence[Entry], events: list[Event], read: set[Viewer]
+    ) -> None:
+        """Read the rows as each viewer who hears of them sees them."""
+        for viewer in self._streams.audience.viewers(table.name):
+            if (found := await self._events(table, entries, viewer)) is not None:
+                events += found
+                read.add(viewer)
+
+    async def _events(
+        self, table: Table, entries: Sequence[Entry], viewer: Viewer
+    ) -> list[Event] | None:
         """The entries with their rows; None if these cannot be read now."""
         try:
-            events = await self._book.events(table, entries)
+            events = await self._book.events(table, entries, viewer)
         except UNREADABLE as error:
             self._metrics.load_errors.inc()
             log.warning("read failed", extra={"what": table.name, "reason": type(error).__name__})
@@ -215,11 +226,13 @@ class LogFeed:
         return events
 
     def _count(self, events: Sequence[Event]) -> None:
-        self._metrics.events.inc(len(events))
-        if missed := [event for event in events if event.state is None]:
-            self._metrics.missed.inc(len(missed))
-            tables = ", ".join(sorted({event.table for event in missed}))
-            log.error("rows of a log that cannot be named or read", extra={"table": tables})
+        self._metrics.events.inc(len({event.seq for event in events}))
+        missed = [event for event in events if event.state is None]
+        self._metrics.missed.inc(len(missed))
+        # Policies may fail for claims that somebody has, who must not fill the log by it.
+        if tables := sorted({event.table for event in missed if event.viewer is None}):
+            about = {"table": ", ".join(tables)}
+            log.error("rows of a log that cannot be named or read", extra=about)
 
     def _time(self, entries: Sequence[Entry], events: Sequence[Event], since: float) -> None:
         """How old events are now that were read so many seconds ago."""

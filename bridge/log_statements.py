@@ -69,14 +69,15 @@ SELECT coalesce((SELECT s.last FROM (VALUES {slots}) AS s(n, last), {counter} AS
 """
 _LAST = "({n}::bigint, (SELECT seq FROM {log} WHERE slot = {n} ORDER BY seq DESC LIMIT 1))"
 
-# Whether a row is older than the log is asked of each row by itself, through the index: of
-# the rows of a page, never of the whole table.
+# Whether a row is older than the log is asked of each row of a page by itself, through the
+# index, and after the page was read: those who see a row may not be let near the log.
 _HISTORY = """
-SELECT ARRAY[{texts}],
-       (SELECT l.seq FROM {log} AS l WHERE l.source = {name} AND l.key = {entry} AND l.seq > $1
-        LIMIT 1) IS NULL
-FROM {rows} AS t WHERE true{conditions}
-ORDER BY {order} LIMIT $2
+SELECT ARRAY[{texts}], {entry} FROM {rows} AS t WHERE true{conditions} ORDER BY {order} LIMIT $1
+"""
+_UNLOGGED = """
+SELECT n FROM unnest($3::text[]) WITH ORDINALITY AS e(entry, n) WHERE (
+    SELECT l.seq FROM {log} AS l WHERE l.source = $2 AND l.key = e.entry AND l.seq > $1 LIMIT 1
+) IS NULL
 """
 
 
@@ -93,7 +94,8 @@ class LogStatements:
         self.first = self._compose(_FIRST, slots=self._slots(), count=sql.Literal(storage.SLOTS))
         self.entries = self._compose(_ENTRIES, log=self._log, only=sql.SQL(""))
         self.entries_of = self._compose(_ENTRIES, log=self._log, only=sql.SQL(" AND source = $4"))
-        self.history = cache(self._history)
+        self.unlogged = self._compose(_UNLOGGED, log=self._log)
+        self.history = cache(_history)
         self.matching = cache(self._matching)
 
     def _compose(self, statement: str, **parts: sql.Composable) -> sql.Composed:
@@ -134,31 +136,28 @@ class LogStatements:
             conditions=sql.SQL(" AND ").join(conditions),
         )
 
-    def _history(
-        self, table: Table, template: Template, *, begun: bool, skipping: bool
-    ) -> sql.Composed:
-        """(place in the log, rows) and then the values of the topic, if `begun` the position
-        and key after which to go on, and if `skipping` the position to leave out → for each
-        row (position and key as texts, whether the log has it not)."""
-        order, n = ordering(table), 3
-        conditions: list[sql.Composable] = [sql.SQL("")]
-        for column in columns(table, template):
-            conditions.append(_equals(column, n))
-            n += 1
-        if begun:
-            conditions.append(_beyond(order, n))
-            n += len(order)
-        if skipping:
-            conditions.append(_beyond(order[:1], n))
-        return sql.SQL(_HISTORY).format(
-            texts=_comma([column.text("t") for column in order]),
-            log=self._log,
-            name=sql.Literal(table.name),
-            entry=log_capture.entry(table, "t"),
-            rows=table.rows(),
-            conditions=sql.SQL(" AND ").join(conditions),
-            order=_comma([sql.Identifier("t", column.name) for column in order]),
-        )
+
+def _history(table: Table, template: Template, *, begun: bool, skipping: bool) -> sql.Composed:
+    """(rows at most) and then the values of the topic, if `begun` the position and key after
+    which to go on, and if `skipping` the position to leave out → for each row (position and
+    key as texts, its entry if the log has it)."""
+    order, n = ordering(table), 2
+    conditions: list[sql.Composable] = [sql.SQL("")]
+    for column in columns(table, template):
+        conditions.append(_equals(column, n))
+        n += 1
+    if begun:
+        conditions.append(_beyond(order, n))
+        n += len(order)
+    if skipping:
+        conditions.append(_beyond(order[:1], n))
+    return sql.SQL(_HISTORY).format(
+        texts=_comma([column.text("t") for column in order]),
+        entry=log_capture.entry(table, "t"),
+        rows=table.rows(),
+        conditions=sql.SQL(" AND ").join(conditions),
+        order=_comma([sql.Identifier("t", column.name) for column in order]),
+    )
 
 
 def columns(table: Table, template: Template) -> list[Column]:

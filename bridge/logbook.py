@@ -16,6 +16,7 @@ from bridge.changes import Event
 from bridge.drain import Entry
 from bridge.errors import DatabaseError, ProtocolError
 from bridge.log_statements import LogStatements
+from bridge.refusals import POLICY, RefusedError, Tries, refusal
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from bridge.changes import Key, State
     from bridge.cursor import Place
     from bridge.loader import Connection, Loader
+    from bridge.routes import Route
     from bridge.tables import Column, Table
     from bridge.topics import Template
+    from bridge.viewer import Viewer
 
 EVERYTHING = 2**62
 """Beyond every number."""
@@ -116,34 +119,62 @@ class Logbook:
             )
             return [Entry(*row) for row in rows], await self._about(connection)
 
-    async def events(self, table: Table, entries: Sequence[Entry]) -> list[Event]:
+    async def events(
+        self, table: Table, entries: Sequence[Entry], viewer: Viewer = None
+    ) -> list[Event]:
         """The entries of one table with their rows as they are now, in order; rows that were
-        deleted since are left out."""
+        deleted since, or are not to be seen, are left out."""
         keys = {entry.key: _key(entry.key, len(table.key)) for entry in entries}
         wanted = dict.fromkeys(key for key in keys.values() if key is not None)
-        states, poisoned = await self._loader.load(table, list(wanted)) if wanted else ([], [])
+        states, poisoned = await self._states(table, list(wanted), viewer) if wanted else ([], [])
         found: dict[Key | None, State | None] = {state.key: state for state in states}
         found |= dict.fromkeys(poisoned) | {None: None}
-        events = [Event(entry.seq, table.name, found[keys[entry.key]]) for entry in entries]
-        return [event for event in events if event.state is None or event.state.row is not None]
+        told = [Event(e.seq, table.name, found[keys[e.key]], viewer) for e in entries]
+        return [event for event in told if event.state is None or event.state.row is not None]
+
+    async def _states(
+        self, table: Table, keys: list[Key], viewer: Viewer
+    ) -> tuple[list[State], list[Key]]:
+        """Of a log no row is lost for others that cannot be read, unless policies are why."""
+        tries = None if viewer else Tries(None)
+        try:
+            return await self._loader.seen_by(viewer).load(table, keys, tries=tries)
+        except RefusedError:
+            return [], keys
 
     async def history(
-        self, table: Table, template: Template, values: Sequence[str], place: Place, limit: int
+        self, route: Route, values: Sequence[str], place: Place, limit: int, viewer: Viewer
     ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], About]:
         """The next rows older than the log: (position and key of all that were looked at, and
-        of those that are), and what the log was like after it."""
-        assert place.after is not None
+        of those that are), and what the log was like after it. Raises ProtocolError.
+
+        What a row's transaction wrote to the log is seen by whoever looks for it after the row.
+        """
+        seen = await self._older(route, [limit, *values, *_given(place)], place, viewer)
+        entries = [entry for _, entry in seen]
+        async with self._pool.connection() as connection:
+            unlogged = self._statements.unlogged
+            rows = await self._fetch(connection, unlogged, place.seq, route.table.name, entries)
+            about = await self._about(connection)
+        old = {n - 1 for (n,) in rows}
+        texts = [tuple(found) for found, _ in seen]
+        return texts, [found for n, found in enumerate(texts) if n in old], about
+
+    async def _older(
+        self, route: Route, values: list[Any], place: Place, viewer: Viewer
+    ) -> list[Any]:
+        """(texts, entry) of rows, as the viewer sees them."""
+        table, template = route.table, route.template
         statement = self._statements.history(
             table, template, begun=bool(place.after), skipping=place.skip is not None
         )
-        skip = () if place.skip is None else (place.skip,)
-        async with self._pool.connection() as connection:
-            rows = await self._fetch(
-                connection, statement, place.seq, limit, *values, *place.after, *skip
-            )
-            about = await self._about(connection)
-        seen = [(tuple(texts), old) for texts, old in rows]
-        return [texts for texts, _ in seen], [texts for texts, old in seen if old], about
+        try:
+            return await self._loader.seen_by(viewer).rows(statement, values)
+        except POLICY:
+            if viewer is None:
+                raise
+            said = refusal(table, template, None)
+            raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, said) from None
 
     async def beyond(self, position: Column, positions: Sequence[str], after: str) -> set[int]:
         """Which of these positions (JSON) are beyond that one (text), by index."""
@@ -190,6 +221,11 @@ class Logbook:
 async def _execute(connection: Connection, statement: Any, values: tuple[Any, ...]) -> list[Any]:
     # A raw cursor leaves `%` alone, which names may contain.
     return await (await psycopg.AsyncRawCursor(connection).execute(statement, values)).fetchall()
+
+
+def _given(place: Place) -> list[str]:
+    """What a statement for rows beyond this place needs to be given."""
+    return [*(place.after or ()), *([] if place.skip is None else [place.skip])]
 
 
 def _key(entry: str, width: int) -> Key | None:

@@ -78,9 +78,6 @@ def remarks(connection: Connection[Any], rls: RlsConfig, table: Table) -> Iterat
     yield from _remarks(connection, rls, table, (table.schema, table.relation))
     if table.document is not None:
         yield from _remarks(connection, rls, table, table.document)
-    if table.log:
-        message = "with auth.rls nobody may follow a log table: its rows are read without policies"
-        yield Remark(table.name, message, grave=False)
 
 
 def _remarks(

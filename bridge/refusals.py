@@ -40,7 +40,7 @@ class RaisedError(BridgeError):
     """A program in the database, a policy's function say, refuses to go on."""
 
 
-POLICY = (
+POLICY: tuple[type[Exception], ...] = (
     *VALUE,
     RaisedError,
     psycopg.errors.CardinalityViolation,

@@ -170,7 +170,7 @@ class Replay:
         entries, about = await self._entries(stream, Span(upto, limit))
         reached = max(before.seq, entries[-1].seq if len(entries) == limit else upto)
         stream.pace.look(reached - before.seq, full=len(entries) == limit)
-        events = await self._book.events(table, entries) if entries else []
+        events = await self._book.events(table, entries, stream.viewer) if entries else []
         if before.skip is not None:
             events = await self._beyond(table, events, before, before.skip)
         return [(e, before.at(e.seq)) for e in events], before.at(reached), about
@@ -178,7 +178,8 @@ class Replay:
     async def _entries(self, stream: Stream, span: Span) -> tuple[list[Entry], About]:
         """Those of the topic, and perhaps more."""
         table, place = stream.route.table, stream.place
-        if stream.values or place.skip is not None:
+        # Its rows are not ours to look at where policies decide: what is not of it goes later.
+        if stream.viewer is None and (stream.values or place.skip is not None):
             # A key of another type than it had is looked at row by row.
             with suppress(psycopg.DataError):
                 return await self._book.matching(
@@ -201,10 +202,10 @@ class Replay:
         """Rows older than the log, by position."""
         table, before, limit = stream.route.table, stream.place, stream.pace.rows
         seen, old, about = await self._book.history(
-            table, stream.route.template, stream.values, before, limit
+            stream.route, stream.values, before, limit, stream.viewer
         )
         entries = [Entry(n, table.name, _entry(table, texts)) for n, texts in enumerate(old)]
-        events = await self._book.events(table, entries) if entries else []
+        events = await self._book.events(table, entries, stream.viewer) if entries else []
         place = before._replace(after=seen[-1]) if len(seen) == limit else before.at(before.seq)
         return [(e, before._replace(after=old[e.seq])) for e in events], place, about
 

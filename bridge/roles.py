@@ -22,6 +22,7 @@ def read(table: Table, tables: Mapping[str, Table], *, states: bool = True) -> d
     served = states and table.served
     place = table.schema, table.relation
     fields = {column.name for column in table.key + table.routing}
+    fields |= {table.position.name} if table.position else set()
     parent, led = table.parent, any(_leads_to(other, table) for other in tables.values())
     read: dict[Name, set[str]] = {place: fields} if served or led else {}
     if led and parent:

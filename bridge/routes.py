@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bridge.viewer import Viewer
     from bridge.wire import ChangeMessage
 
-_LOG = "log topics are read without row-level security, so with auth.rls nobody may follow them"
-
 _NONE: Mapping[str, Topic] = MappingProxyType({})
 
 
@@ -208,12 +206,10 @@ class Routes:
         """(table, template) of every kind of topic there is, in the config's order."""
         return [(r.table.name, r.template.text) for rs in self._by_table.values() for r in rs]
 
-    def resolve(self, name: str, viewer: Viewer = None) -> tuple[Route, tuple[str, ...]]:
+    def resolve(self, name: str) -> tuple[Route, tuple[str, ...]]:
         """A topic's name → where it comes from, and its values. Raises ProtocolError."""
         for route in self._routes:
             if (values := route.template.match(name)) is not None:
-                if viewer is not None and route.table.log:
-                    raise ProtocolError(ErrorCode.FORBIDDEN, _LOG)
                 return route, values
         known = ", ".join(route.template.text for route in self._routes[:8])
         raise ProtocolError(ErrorCode.UNKNOWN_TOPIC, f"no such topic; there are {known}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.message import Message
     from bridge.routes import Route
     from bridge.trace import Trace
+    from bridge.viewer import Viewer
 
 
 class Stream:
@@ -29,13 +30,19 @@ class Stream:
 
     __slots__ = (
         *("failures", "id", "kept", "live", "mailbox", "opened", "pace", "place"),
-        *("reading", "route", "since", "topic", "turn", "values"),
+        *("reading", "route", "since", "topic", "turn", "values", "viewer"),
     )
 
     def __init__(
-        self, mailbox: Mailbox, route: Route, values: tuple[str, ...], command: wire.Subscribe
+        self,
+        mailbox: Mailbox,
+        route: Route,
+        values: tuple[str, ...],
+        command: wire.Subscribe,
+        viewer: Viewer = None,
     ) -> None:
         self.mailbox = mailbox
+        self.viewer = viewer
         self.route = route
         self.values = values
         self.topic = command.topic
@@ -57,6 +64,10 @@ class Stream:
             since = cursor.of_place(identity, self.topic, place)
         return wire.Subscribe(self.topic, self.id, since=since)
 
+    def as_another(self) -> wire.Subscribe:
+        """The command that begins it as another viewer: with what comes now, unless it waits."""
+        return wire.Subscribe(self.topic, self.id, since=None if self.opened else self.since)
+
     def take(self, message: Message) -> bool:
         """An event that was published; False if it was one too many to keep."""
         if self.live:
@@ -68,32 +79,39 @@ class Stream:
 
 
 class Audience:
-    """The streams that hear what is published, by topic: live ones, and those being read for."""
+    """The streams that hear what is published, by topic and viewer: live ones, and those being
+    read for."""
 
     def __init__(self, routes_of: Callable[[str], Sequence[Route]]) -> None:
         self._routes_of = routes_of
-        self._by_topic: dict[str, dict[Stream, None]] = {}
+        self._by_topic: dict[tuple[str, Viewer], dict[Stream, None]] = {}
         self.trace: Trace | None = None
 
     def __iter__(self) -> Iterator[Stream]:
         return iter([stream for streams in self._by_topic.values() for stream in streams])
 
     def add(self, stream: Stream) -> None:
-        self._by_topic.setdefault(stream.topic, {})[stream] = None
+        self._by_topic.setdefault((stream.topic, stream.viewer), {})[stream] = None
 
     def discard(self, stream: Stream) -> None:
-        hearing = self._by_topic.get(stream.topic, {})
+        place = stream.topic, stream.viewer
+        hearing = self._by_topic.get(place, {})
         hearing.pop(stream, None)
         if not hearing:
-            self._by_topic.pop(stream.topic, None)
+            self._by_topic.pop(place, None)
 
     def of(self, table: str) -> list[Stream]:
         return [stream for stream in self if stream.route.table.name == table]
 
+    def viewers(self, table: str) -> list[Viewer]:
+        """As whom rows of this table are heard of."""
+        return list(dict.fromkeys(stream.viewer for stream in self.of(table)))
+
     def told(self, event: Event) -> Iterator[tuple[str, list[Stream]]]:
         """Each topic that an event belongs to, with those who have not come as far."""
         for topic in dict.fromkeys(self._topics(event)):
-            hearing = [s for s in self._by_topic.get(topic, ()) if event.seq > s.place.seq]
+            found = self._by_topic.get((topic, event.viewer), ())
+            hearing = [stream for stream in found if event.seq > stream.place.seq]
             if hearing:
                 self._note(topic, event, hearing)
                 yield topic, hearing

@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING
 
 from bridge import cursor, wire
 from bridge.cursor import Place
-from bridge.stream import Audience, Stream, message
+from bridge.stream import Audience, message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from bridge.changes import Event
     from bridge.errors import ProtocolError
     from bridge.mailbox import Mailbox
     from bridge.message import Message
     from bridge.routes import Route
+    from bridge.stream import Stream
+    from bridge.viewer import Viewer
 
 
 class Streams:
@@ -64,13 +66,11 @@ class Streams:
         """The topics that it follows."""
         return list(self._of.get(mailbox, ()))
 
-    def subscribe(
-        self, mailbox: Mailbox, route: Route, values: tuple[str, ...], command: wire.Subscribe
-    ) -> None:
+    def subscribe(self, stream: Stream) -> None:
         """The answer follows when the topic has been looked at; nothing is sent before it."""
+        mailbox = stream.mailbox
         mailbox.lane.on_empty = lambda: self._emptied(mailbox)
-        stream = Stream(mailbox, route, values, command)
-        self._of.setdefault(mailbox, {})[command.topic] = stream
+        self._of.setdefault(mailbox, {})[stream.topic] = stream
         self._due[stream] = None
         self.on_followed()
         self.on_due()
@@ -155,9 +155,9 @@ class Streams:
         stream.place, stream.failures = place, 0
         kept = stream.kept
         self._deafen(stream)
-        self._put(stream.mailbox, messages)
+        stream.mailbox.lane.extend(messages)
         if kept is not None and place.after is None and place.seq >= target:
-            self._put(stream.mailbox, kept)
+            stream.mailbox.lane.extend(kept)
             self._enliven(stream)
         stream.mailbox.flush()
         self._await(stream)
@@ -203,14 +203,11 @@ class Streams:
                 stream.turn += stream.opened
                 self._deafen(stream)
 
-    def heard(self, table: str) -> bool:
-        """Whether what is published of this table has to be with its rows."""
-        return bool(self.audience.of(table))
-
-    def fall_back(self, table: str) -> None:
-        """What is published next of this table could not be read: its streams read it later."""
+    def fall_back(self, table: str, read: Collection[Viewer] = ()) -> None:
+        """What is published next of this table was read for these viewers: others read it later."""
         for stream in self.audience.of(table):
-            self._fall_behind(stream)
+            if stream.viewer not in read:
+                self._fall_behind(stream)
 
     def publish(self, events: Sequence[Event], settled: int) -> int:
         """In order; everything up to `settled` is among them. Returns how many were sent."""
@@ -240,6 +237,11 @@ class Streams:
         if mailbox.lane.full:
             for stream in self._of[mailbox].values():
                 self._fall_behind(stream)
+
+    def look(self, mailbox: Mailbox) -> list[wire.Subscribe]:
+        """How topics begin anew that it sees as another viewer from now on."""
+        streams = self._of.get(mailbox, {}).values()
+        return [s.as_another() for s in streams if s.viewer != mailbox.permit(s.topic)]
 
     def renew(
         self, route_of: Callable[[str], Route | None]
@@ -294,7 +296,3 @@ class Streams:
     def _deafen(self, stream: Stream) -> None:
         stream.live, stream.kept = False, None
         self.audience.discard(stream)
-
-    def _put(self, mailbox: Mailbox, messages: Sequence[Message]) -> None:
-        for each in messages:
-            mailbox.lane.put(each)

@@ -361,3 +361,23 @@ async def test_another_config_is_served_and_nothing_is_missed(
             while len(moves.replies) < 2:
                 await moves.heard()
         assert [reply["resumed"] for reply in moves.replies] == [False, True]
+
+
+async def test_many_rows_that_cannot_be_read_are_told_and_end_nothing(
+    database: str, admin: psycopg.Connection
+) -> None:
+    """Nor are the good ones among them lost."""
+    admin.execute("CREATE TABLE odd (id int PRIMARY KEY, c json)")
+    async with running(configure(database, "  odd: {mode: log, position: id}\n")) as bridge:
+        async with listening(bridge.url, "odd") as listener:
+            await listener.begun()
+            admin.execute(
+                "INSERT INTO odd SELECT n, CASE WHEN n %% 50 = 0 THEN '1' ELSE %s END::json"
+                " FROM generate_series(1, 150) n",
+                ('"\\u0000"',),
+            )
+            await told(listener, 50, 100, 150)
+            said = {message.get("code") for message in listener.others}
+            assert said == {None, "unavailable"}, "a welcome, and what was missed"
+        async with listening(bridge.url, "odd", "start") as later:
+            await told(later, 50, 100, 150)

@@ -49,7 +49,6 @@ CREATE POLICY tenants ON docs USING (
 INSERT INTO docs SELECT n, 'alpha', false, 'body-of-alpha' FROM generate_series(1, 10) n;
 INSERT INTO docs SELECT 700000 + n, 'alpha', false, 'body-of-alpha' FROM generate_series(1, 5) n;
 INSERT INTO docs SELECT 900000 + n, 'beta', false, 'body-of-beta' FROM generate_series(1, 5) n;
-CREATE TABLE noise (id int PRIMARY KEY);
 """
 CONFIG = """
   docs:
@@ -119,6 +118,7 @@ class Viewer:
         self.got: list[bytes] = []
         self.said: list[dict[str, Any]] = []
         self.held: dict[str, dict[int, str]] = {}
+        self.cursors: dict[str, str] = {}
 
     async def send(self, type: str, **fields: object) -> None:  # noqa: A002
         await self.connection.send(json.dumps({"type": type, **fields}))
@@ -129,9 +129,11 @@ class Viewer:
             await self.send("subscribe", topic=topic)
         await self.until(lambda: all(topic in self.held for topic in topics))
 
-    async def refused(self, topic: str) -> dict[str, Any]:
+    async def refused(self, topic: str, **more: object) -> dict[str, Any]:
         """The error."""
-        await self.send("subscribe", topic=topic)
+        said = len(self.said)
+        await self.send("subscribe", topic=topic, **more)
+        await self.until(lambda: len(self.said) > said)
         await self.until(lambda: bool(self.said) and self.said[-1]["type"] == "error")
         return self.said[-1]
 
@@ -143,6 +145,8 @@ class Viewer:
 
     def _fold(self, message: dict[str, Any]) -> None:
         self.said.append(message)
+        if message.get("cursor"):
+            self.cursors[message["topic"]] = message["cursor"]
         if message["type"] == "snapshot":
             held = self.held.setdefault(message["topic"], {})
             if message["first"]:
@@ -157,6 +161,14 @@ class Viewer:
     def ops(self, topic: str) -> list[tuple[str, int]]:
         told = [m for m in self.said if m["type"] == "change" and m["topic"] == topic]
         return [(message["op"], message["key"]["id"]) for message in told]
+
+    def says(self, kind: str) -> bool:
+        """Whether the last message is of this type."""
+        return bool(self.said) and self.said[-1]["type"] == kind
+
+    def events(self, topic: str) -> list[int]:
+        told = [m for m in self.said if m["type"] == "event" and m["topic"] == topic]
+        return [message["key"]["id"] for message in told]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
@@ -395,15 +407,132 @@ async def test_who_comes_back_gets_a_snapshot_and_no_keys(
     assert answer["resumed"] is False
 
 
-async def test_log_topics_are_refused(database: str, admin: psycopg.Connection, role: str) -> None:
-    tables = f"{CONFIG}  noise: {{mode: log, columns: all}}\n"
+VISITS = """
+CREATE TABLE visits (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant text NOT NULL, body text);
+ALTER TABLE visits ENABLE ROW LEVEL SECURITY;
+CREATE FUNCTION counted() RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN
+    IF claim('role') = 'banned' THEN RAISE EXCEPTION 'not you' USING ERRCODE = 'RW042'; END IF;
+    RETURN true;
+END $$;
+CREATE POLICY tenants ON visits USING (
+    counted() AND (claim('role') = 'admin' OR tenant = claim('tenant')));
+"""
+LOGS = (
+    CONFIG
+    + """
+  visits:
+    mode: log
+    position: id
+    columns: all
+    where: body <> 'left out'
+    topics: [visits, "tenants/{tenant}/visits"]
+"""
+)
+
+
+def visit(admin: psycopg.Connection, *tenants: str) -> list[tuple[int]]:
+    """A row for each, in one statement; returns the last one's id."""
+    insert = "INSERT INTO visits (tenant, body) SELECT t, 'body-of-' || t FROM unnest(%s::text[]) t"
+    admin.execute(insert, [list(tenants)])
+    return admin.execute("SELECT max(id) FROM visits").fetchall()
+
+
+async def told(viewer: Viewer, topic: str, *ids: int) -> None:
+    await viewer.until(lambda: len(viewer.events(topic)) >= len(ids))
+    assert viewer.events(topic) == list(ids)
+
+
+@asynccontextmanager
+async def logged(
+    database: str, admin: psycopg.Connection, role: str
+) -> AsyncIterator[tuple[Running, Callable[..., Any]]]:
+    """Six rows are older than the log; odd ones are alpha's."""
+    admin.execute(VISITS)
+    visit(admin, *("alpha", "beta") * 3)
+    async with guarded(database, admin, role, LOGS) as bridge:
+        yield bridge, lambda *tenants: visit(admin, *tenants)
+
+
+async def test_a_log_has_for_each_the_rows_that_policies_show(
+    database: str, admin: psycopg.Connection, role: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        bridge, write = await stack.enter_async_context(logged(database, admin, role))
+        alpha = await stack.enter_async_context(viewing(bridge, tenant="alpha"))
+        beta = await stack.enter_async_context(viewing(bridge, tenant="beta"))
+        chief = await stack.enter_async_context(viewing(bridge, role="admin"))
+        for viewer in (alpha, beta, chief):
+            await viewer.send("subscribe", topic="visits", since="start")
+            await viewer.send("subscribe", topic="tenants/beta/visits", since="start")
+        await told(chief, "visits", 1, 2, 3, 4, 5, 6)
+        write("alpha", "beta", "beta", "alpha")
+        write("beta")
+        write("alpha")
+        await told(chief, "visits", *range(1, 13))
+        await told(alpha, "visits", 1, 3, 5, 7, 10, 12)
+        await told(beta, "visits", 2, 4, 6, 8, 9, 11)
+        await told(beta, "tenants/beta/visits", 2, 4, 6, 8, 9, 11)
+        cursor, theirs = alpha.cursors["visits"], beta.cursors["visits"]
+        write("beta", "alpha")
+        for since, mine in (
+            (cursor, [14]),
+            (theirs, [12, 14]),
+            ({"position": 4}, [5, 7, 10, 12, 14]),
+        ):
+            again = await stack.enter_async_context(viewing(bridge, tenant="alpha", n=len(mine)))
+            await again.send("subscribe", topic="visits", since=since)
+            await again.send("subscribe", topic="tenants/beta/visits", since=since)
+            ((last,),) = write("beta", "alpha")
+            await again.until(lambda: again.events("visits")[-1:] == [last])  # noqa: B023
+            assert again.events("visits")[: len(mine)] == mine
+            assert again.events("tenants/beta/visits") == []
+            assert b"body-of-beta" not in b"".join(again.got)
+        assert alpha.events("tenants/beta/visits") == []
+        assert b"body-of-beta" not in b"".join(alpha.got)
+        assert b"body-of-alpha" not in b"".join(beta.got)
+
+
+async def test_a_log_goes_on_from_now_for_other_claims(
+    database: str, admin: psycopg.Connection, role: str
+) -> None:
     async with (
-        guarded(database, admin, role, tables) as bridge,
-        viewing(bridge, role="admin") as chief,
+        logged(database, admin, role) as (bridge, write),
+        viewing(bridge, sub="u", tenant="alpha") as viewer,
     ):
-        error = await chief.refused("noise")
-        assert error["code"] == "forbidden"
-        assert "log topics" in error["message"]
+        await viewer.send("subscribe", topic="visits", id=7)
+        await viewer.until(lambda: viewer.says("subscribed"))
+        write("alpha", "beta")
+        await told(viewer, "visits", 7)
+        await viewer.send("auth", token=token(sub="u", tenant="alpha"))  # a mere refresh
+        await viewer.send("auth", token=token(sub="u", tenant="beta"))
+        await viewer.until(lambda: viewer.says("subscribed"))
+        assert (viewer.said[-1]["resumed"], viewer.said[-1]["id"]) == (False, 7)
+        assert sum(message["type"] == "subscribed" for message in viewer.said) == 2
+        write("alpha", "beta")
+        await told(viewer, "visits", 7, 10)
+
+
+async def test_a_policy_that_fails_for_some_keeps_no_log_from_the_others(
+    database: str, admin: psycopg.Connection, role: str
+) -> None:
+    """Not a hundred rows at once either, nor where they are read page after page."""
+    async with (
+        logged(database, admin, role) as (bridge, write),
+        viewing(bridge, tenant="alpha") as alpha,
+        viewing(bridge, role="banned", tenant="alpha") as banned,
+    ):
+        for viewer in (alpha, banned):
+            await viewer.send("subscribe", topic="visits")
+            await viewer.until(lambda: viewer.says("subscribed"))  # noqa: B023
+        write(*["alpha"] * 100)
+        await told(alpha, "visits", *range(7, 107))
+        await banned.until(lambda: banned.says("error"))
+        assert banned.said[-1]["code"] == "unavailable"
+        assert banned.said[-1]["cursor"]
+        assert "a policy fails" in (await banned.refused("visits", since="start"))["message"]
+        assert b"body-of" not in b"".join(banned.got)
+        assert bridge.bridge.health.ready
 
 
 FAILING = """

@@ -49,7 +49,7 @@ FOUND = {
     "select": ("REVOKE SELECT ON docs FROM {role}", CONFIG, "{role} may not read", True),
     "epoch": ("REVOKE SELECT ON rowcast.epoch FROM {role}", CONFIG, "GRANT SELECT ON", True),
     "schema": ("REVOKE USAGE ON SCHEMA rowcast FROM {role}", CONFIG, "GRANT USAGE ON", True),
-    "log": ("SELECT", "  docs: {columns: all, mode: log}\n", "nobody may follow a log", False),
+    "log": ("SELECT", "  docs: {columns: all, mode: log}\n", None, False),
 }  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge import viewer, wire
-from bridge.changes import Dirty, Snapshot, State
-from bridge.errors import ProtocolError
+from bridge.changes import Dirty, Event, Snapshot, State
+from bridge.cursor import Place
 from bridge.hub import Hub
 from bridge.tables import Column, Table
 from bridge.topics import Template
@@ -182,8 +182,22 @@ def test_a_viewer_is_named_without_what_it_claims() -> None:
     assert label != viewer.label('{"sub":"other"}')
 
 
-def test_nobody_may_follow_a_log(bench: Bench) -> None:
+def test_each_viewer_hears_of_a_log_what_was_read_for_it(bench: Bench) -> None:
     bench.hub.routes.watch([replace(DOCS, position=ID[0])])
-    with pytest.raises(ProtocolError, match="log topics"):
-        bench.hub.routes.resolve("docs", "a")
-    assert bench.hub.routes.resolve("docs")[1] == ()
+    streams = bench.hub.streams
+    streams.begin("history", 10)
+    sinks = {name: bench.join(name, "docs", "of/a") for name in "abc"}
+    while (stream := streams.next()) is not None:
+        streams.opened(stream, stream.turn, Place(10), resumed=False)
+    assert streams.audience.viewers("docs") == ["a", "b", "c"]
+    for sink in sinks.values():
+        sink.news()
+    state = State(("1",), ("1", "a", "1"), key(1), "{}", "v")
+    streams.fall_back("docs", {"a", "b"})  # c came while it was read
+    streams.publish([Event(11, "docs", state, "a"), Event(11, "docs", None, "b")], 11)
+    assert [message["type"] for message in sinks["a"].news()] == ["event", "event"]
+    assert [message["type"] for message in sinks["b"].news()] == ["error", "error"]
+    assert sinks["c"].news() == []
+    behind = streams.next()
+    assert behind is not None
+    assert (behind.viewer, behind.place) == ("c", Place(10))
