@@ -8,6 +8,7 @@ from psycopg import sql
 
 from bridge import event_store
 from bridge.changes import STORES
+from bridge.errors import DatabaseError
 from bridge.installed import Installed, InstalledEvents, InstalledFunction, InstalledTrigger
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ _READABLE = """
 SELECT pg_catalog.bool_and(pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
                            AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
-WHERE s.nspname = %s AND c.relname = 'events'
+WHERE s.nspname = %s AND c.relname = %s
 """
 
 
@@ -87,7 +88,7 @@ def installed(connection: Connection[Any], schema: str) -> Installed:
     functions = tuple(_function(*row) for row in rows)
     return Installed(
         own,
-        "epoch" in found,
+        "epoch" in found and _filled(connection, schema, "epoch"),
         frozenset(STORES) & frozenset(found),
         _events(connection, schema, frozenset(found), functions),
         triggers=tuple(_trigger(*row) for row in triggers),
@@ -104,15 +105,25 @@ def _events(
     return InstalledEvents(
         event_store.TABLES & found,
         tuple(one for one in functions if one.name in event_store.FUNCTIONS),
-        "events" in found and _published(connection, schema),
+        "events" in found and _filled(connection, schema, "events"),
     )
 
 
-def _published(connection: Connection[Any], schema: str) -> bool:
-    """Whether there is an event; who may not look has to take it that there is one."""
-    if connection.execute(_READABLE, (schema,)).fetchone() != (True,):
+def whole(connection: Connection[Any], schema: str) -> None:
+    """Raises `DatabaseError` where only the definitions of our tables were restored."""
+    _, found = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, ())
+    if "epoch" in found and not _filled(connection, schema, "epoch"):
+        raise DatabaseError(
+            f"the schema {schema} has its tables without their rows, as from a dump of the"
+            f" definitions alone; DROP SCHEMA {schema} CASCADE, then run `rowcast migrate` again"
+        )
+
+
+def _filled(connection: Connection[Any], schema: str, table: str) -> bool:
+    """Whether it has a row; who may not look has to take it that it has one."""
+    if connection.execute(_READABLE, (schema, table)).fetchone() != (True,):
         return True
-    held = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(schema, "events"))
+    held = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(schema, table))
     return connection.execute(held).fetchone() == (True,)
 
 

@@ -70,6 +70,7 @@ def plan(config: Config, versions: Path | None = None) -> Plan:
     """What `apply` would do now. Raises `CatalogError`, `DatabaseError`."""
     found = history.directory(history.alembic_config(config, versions=versions))
     with _connect(config) as connection:
+        inventory.whole(connection, config.schema)
         waiting = history.pending(found, history.current(config, connection))
         steps: Iterable[Step] = _capture(config, connection)
     if history.reviewed(found):
@@ -83,6 +84,7 @@ def apply(config: Config, *, progress: Progress, versions: Path | None = None) -
     from alembic import command
 
     with _connect(config) as connection:
+        inventory.whole(connection, config.schema)
         catalog.asked(connection, config)  # before anything is changed
     with _explained("migrate"):
         command.upgrade(history.alembic_config(config, progress, versions=versions), "heads")
@@ -200,6 +202,7 @@ def proposed(config: Config) -> dict[str, list[str]]:
 def frozen(config: Config, found: ScriptDirectory) -> tuple[dict[str, list[str]], list[Script]]:
     """The same, and the operator's revisions that have not run."""
     with _connect(config) as connection:
+        inventory.whole(connection, config.schema)
         waiting = history.pending(found, history.current(config, connection))
     return proposed(config), [revision for revision in waiting if not history.own(revision)]
 

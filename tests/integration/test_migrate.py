@@ -43,6 +43,23 @@ def tables(connection: Connection, shop: Config) -> list[migrate.Drift]:
     return migrate.drift(connection, shop, catalog.resolved(connection, shop))
 
 
+def test_a_restore_of_definitions_alone_is_no_installation(
+    shop: Config, connection: Connection
+) -> None:
+    """As of `pg_dump --schema-only`, or a framework's structure.sql."""
+    told(migrate.apply, shop)
+    connection.execute("DELETE FROM rowcast.epoch; DELETE FROM rowcast.alembic_version")
+    assert [drift.message for drift in tables(connection, shop)] == [
+        "the schema rowcast is missing or not complete"
+    ]
+    for attempt in (migrate.plan, lambda shop: told(migrate.apply, shop)):
+        with pytest.raises(DatabaseError, match="DROP SCHEMA rowcast CASCADE, then"):
+            attempt(shop)
+    connection.execute("DROP SCHEMA rowcast CASCADE")
+    told(migrate.apply, shop)
+    assert not tables(connection, shop)
+
+
 def test_apply_then_again_then_remove(shop: Config, connection: Connection) -> None:
     before = fingerprint(connection)
     assert [step.table for step in migrate.plan(shop)] == ["rowcast", "orders", "Ödd':x%s$$"]
