@@ -67,9 +67,7 @@ def load(server: Postgres, url: str, file: Path) -> list[str]:
     """Run a file; returns what it could not do, such as owners and extensions that are missing."""
     text = _ELSEWHERE.sub("", file.read_text("utf-8-sig"))
     psql = [str(server.binary("psql")), "-X", "-q", "-d", url]
-    done = subprocess.run(  # noqa: S603
-        psql, input=text, text=True, capture_output=True, check=False
-    )
+    done = subprocess.run(psql, input=text, text=True, capture_output=True, check=False)
     return [line for line in done.stderr.splitlines() if "ERROR" in line]
 
 

@@ -1,0 +1,16 @@
+"""One module for each target: `TARGET`, `TITLE`, and `measure(run)`, which gives its `Result`."""
+
+NAMES = (
+    "latency",
+    "writes",
+    "bulk",
+    "burst",
+    "fanout",
+    "flush",
+    "memory",
+    "storm",
+    "idle",
+    "growth",
+    "start",
+    "rls",
+)
