@@ -258,7 +258,7 @@ class Listener:
 
     def _began(self) -> Gap:
         if self._quiet_until > -math.inf:
-            _log.info("%s: listening again", self._target)
+            _log.info("listening again", extra={"database": str(self._target)})
         self._quiet_until = -math.inf
         self._backoff.reset()
         return Gap(None, "began to listen")
@@ -268,5 +268,5 @@ class Listener:
         now = self._clock()
         if now >= self._quiet_until:
             self._quiet_until = now + _LOG_INTERVAL
-            _log.warning("not listening, trying again: %s", reason)
+            _log.warning("not listening, trying again", extra={"reason": reason})
         return Lost(reason)

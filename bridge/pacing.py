@@ -143,7 +143,7 @@ class Pacing:
             try:
                 await self._serve(backoff)
             except _FAILURES as error:
-                log.debug("pacing begins anew: %s", self._target.describe(error))
+                log.debug("pacing begins anew", extra={"reason": self._target.describe(error)})
                 self.pacer.lost(time.monotonic())
                 self.on_change()
                 await asyncio.sleep(backoff.delay())

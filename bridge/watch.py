@@ -81,7 +81,7 @@ class Watch:
                 await self.look()
             except (psycopg.Error, PoolTimeout) as error:
                 # The listener notices a lost database sooner, and says so.
-                log.debug("could not look after the database: %s", error)
+                log.debug("could not look after the database", extra={"reason": str(error)})
             await asyncio.sleep(INTERVAL)
 
     async def look(self) -> None:

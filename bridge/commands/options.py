@@ -54,7 +54,10 @@ def logging(parser: argparse.ArgumentParser, default: str = "info") -> None:
 
 def start_logging(args: argparse.Namespace) -> None:
     """For people on a terminal, JSON lines elsewhere."""
+    from bridge.flood import Flood
+
     handler = logs.StreamHandler(sys.stderr)
+    handler.addFilter(Flood())
     handler.setFormatter(_Human() if sys.stderr.isatty() else _Json())
     logs.basicConfig(level=args.log_level.upper(), handlers=[handler])
     for chatty in ("websockets", "alembic"):
@@ -69,11 +72,17 @@ def _extra(record: logs.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
+def _plain(text: str) -> str:
+    """What came from outside must not write to the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class _Human(logs.Formatter):
     def format(self, record: logs.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         extra = "".join(f"  {name}={value}" for name, value in _extra(record).items())
-        line = f"{clock} {record.levelname.lower():<7} {record.getMessage()}{extra}"
+        said = _plain(f"{record.getMessage()}{extra}")
+        line = f"{clock} {record.levelname.lower():<7} {said}"
         return (
             line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
         )

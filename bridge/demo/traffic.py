@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = psycopg.AsyncConnection[Any]
     Step: TypeAlias = Callable[[Connection, Random], Awaitable[bool]]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 KEPT = 120
 """About how many orders the shop keeps: beyond it, finished ones are deleted."""
@@ -39,7 +39,7 @@ async def run(url: str, *, rate: float = 8.0, random: Random) -> None:
             ) as connection:
                 await _work(connection, rate, random)
         except psycopg.OperationalError as error:
-            logger.warning("the shop lost its database, trying again: %s", error)
+            log.warning("the shop lost its database", extra={"reason": str(error)})
             await asyncio.sleep(random.uniform(0, _RETRY))
 
 
@@ -51,7 +51,7 @@ async def _work(connection: Connection, rate: float, random: Random) -> None:
             # Whoever plays with the demo may write too; only a dead connection ends the day.
             if connection.closed:
                 raise
-            logger.debug("a step of the shop failed: %s", error)
+            log.debug("a step of the shop failed", extra={"reason": str(error)})
         await asyncio.sleep(random.expovariate(rate))
 
 
