@@ -13,7 +13,7 @@ from bridge.errors import ConfigError, Problem
 if TYPE_CHECKING:
     import argparse
 
-    from bridge.config import Config
+    from bridge.config import Config, ServerConfig
 
 HELP = "serve changes until SIGTERM or SIGINT; SIGHUP reads the config again"
 
@@ -32,8 +32,7 @@ def run(args: argparse.Namespace) -> int:
     load = partial(_load, args)
     config = load()
     options.start_logging(args)
-    scheme = "https" if config.server.tls else "http"
-    asyncio.run(until_signalled(Bridge(config), partial(_announce, scheme), load))
+    asyncio.run(until_signalled(Bridge(config), partial(_announce, config.server), load))
     return 0
 
 
@@ -50,6 +49,8 @@ def _placed(config: Config, args: argparse.Namespace) -> Config:
     return placed
 
 
-def _announce(scheme: str, host: str, port: int) -> None:
+def _announce(server: ServerConfig, host: str, port: int) -> None:
+    scheme = "https" if server.tls else "http"
     address = f"[{host}]" if ":" in host else host
-    print(f"rowcast: serving on {scheme}://{address}:{port}  (WebSocket at /ws)", flush=True)
+    paths = "WebSocket at /ws, inspector at /" if server.inspector else "WebSocket at /ws"
+    print(f"rowcast: serving on {scheme}://{address}:{port}  ({paths})", flush=True)

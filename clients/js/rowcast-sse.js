@@ -15,14 +15,17 @@ export function stream(base, {topics, token}, {heard, ended, again}) {
   return {send: sender(topics, {heard, again, pause}), close};
 }
 
-// A browser keeps from a page why it may not read an answer; so both causes are named, once.
+// A browser keeps from a page why it may not read an answer; so all causes are named, once.
 let hinted = false;
 
 function hint(base) {
-  const {origin} = globalThis.location ?? {};
-  if (hinted || !globalThis.document || new URL(base).origin === origin) return;
+  const {document, origin} = globalThis;
+  if (hinted || !document || new URL(base).origin === origin) return;
   hinted = true;
-  console.warn(`No answer from ${base}. Does it run, with ${origin} in its server.allowed_origins?`);
+  const why = origin === "null"
+    ? "A page that is opened as a file may not connect; serve it over HTTP."
+    : `Does it run, with ${origin} in its server.allowed_origins?`;
+  console.warn(`No answer from ${base}. ${why}`);
 }
 
 const GATHER = 50; // ms; topics that are added one after another make one new stream

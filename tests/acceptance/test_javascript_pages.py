@@ -147,6 +147,10 @@ async def test_a_page_that_may_not_connect_is_told_what_to_do(
         setting(database, admin, tmp_path, {}) as here,
         site({"/": text.replace("BRIDGE", here.bridge.address)}) as foreign,
         browser.opened(chromium, "about:blank") as page,
-        page.expect_console_message(lambda said: f"{foreign} in its server." in said.text),
     ):
-        await page.goto(foreign)
+        async with page.expect_console_message(lambda said: f"{foreign} in its " in said.text):
+            await page.goto(foreign)
+        file = tmp_path / "page.html"
+        file.write_text(text.replace("BRIDGE", here.bridge.address))
+        async with page.expect_console_message(lambda said: "serve it over HTTP" in said.text):
+            await page.goto(file.as_uri())
