@@ -63,7 +63,8 @@ TOPICS_PER_READ = {"single": 500, "other": 16}
 
 class Delivery:
     """Reads for one bridge. `take_in` is where changes go that a read brings to light; `gap`
-    is for a table of which a read shows that there may be others."""
+    is for a table of which a read shows that there may be others; `on_flush` hears of every batch
+    that was told."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Delivery:
         take_in: Callable[[list[Change], Mark | None], None],
         gap: Callable[[str, Mark | None], None],
         durable: Durable | None = None,
+        on_flush: Sequence[Callable[[Flush], None]] = (),
     ) -> None:
         self._hub = hub
         self._loader = loader
@@ -82,6 +84,7 @@ class Delivery:
         self._take_in = take_in
         self._gap = gap
         self._durable = durable
+        self._on_flush = on_flush
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._failing: dict[str, float] = {}
@@ -140,19 +143,19 @@ class Delivery:
         durable = self._durable if flow.table.durable else None
         moment = durable.told(flow.table.name) if durable else None
         sent = self._hub.publish(flow.table, dirty, states, moment, viewer)
-        self._metrics.flushed(
-            Flush(
-                flow.table.name,
-                flow.table.durable,
-                dirty,
-                flow.at,
-                asked,
-                loaded,
-                self._loop.time(),
-                sent,
-                states[0].version if states else "",
-            )
+        flush = Flush(
+            flow.table.name,
+            flow.table.durable,
+            dirty,
+            flow.at,
+            asked,
+            loaded,
+            self._loop.time(),
+            sent,
+            states[0].version if states else "",
         )
+        for tell in self._on_flush:
+            tell(flush)
 
     def _note(self, table: str, states: Sequence[State], refused: Sequence[Key]) -> None:
         if (trace := self._hub.trace) is not None:

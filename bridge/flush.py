@@ -31,3 +31,8 @@ class Flush(NamedTuple):
     def began(self) -> float:
         """When the first of its changes arrived."""
         return min((dirty.since for dirty in self.dirty), default=self.taken)
+
+    @property
+    def written(self) -> float:
+        """When the oldest of them was written, where that is known; else when it arrived."""
+        return min((dirty.since - dirty.age for dirty in self.dirty), default=self.taken)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from bridge.changes import Mark
     from bridge.config import Config
+    from bridge.flush import Flush
     from bridge.listener import Item
     from bridge.tables import Table
 
@@ -68,6 +69,7 @@ class Bridge:
         self.config = config
         self.instance = secrets.token_hex(2)
         self.metrics = Metrics()
+        self.on_flush: list[Callable[[Flush], None]] = [self.metrics.flushed]
         self.health = Health()
         self.hub = Hub(subscriptions=config.limits.subscriptions)
         trace = Trace() if config.server.inspector else None
@@ -135,7 +137,8 @@ class Bridge:
             )
             durable = self._durable = self._keeper(connections, loader)
             parts = self.hub, loader, self.health, self.metrics
-            delivery = Delivery(*parts, self._take_in, self._table_gap, durable)
+            back = self._take_in, self._table_gap
+            delivery = Delivery(*parts, *back, durable, self.on_flush)
             local = pool.local_settings(self.config)
             book = Logbook(connections, loader, self.config.schema, local)
             self._logs = Logs(tables, self.hub.streams, book, self.health, self.metrics)

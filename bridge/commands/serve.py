@@ -26,13 +26,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from bridge import spans
     from bridge.pipeline import Bridge
     from bridge.process import until_signalled
 
     load = partial(_load, args)
     config = load()
     options.start_logging(args)
-    asyncio.run(until_signalled(Bridge(config), partial(_announce, config.server), load))
+    bridge = Bridge(config)
+    if (traced := spans.configured(bridge.instance)) is not None:
+        bridge.on_flush.append(traced)
+    asyncio.run(until_signalled(bridge, partial(_announce, config.server), load))
     return 0
 
 
