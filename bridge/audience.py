@@ -10,18 +10,20 @@ resumes from one of those is told of the key again.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bridge import wire
-from bridge.wire import ErrorCode
+from bridge.wire import ErrorCode, News
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bridge.changes import Effect, Snapshot, State
     from bridge.cursor import Moment
-    from bridge.mailbox import Mailbox, Subscription
+    from bridge.mailbox import Mailbox
+    from bridge.outbox import Outbox
     from bridge.routes import Topic
+    from bridge.subscription import Subscription
     from bridge.trace import Trace
     from bridge.turns import Request
     from bridge.wire import ChangeMessage, Message
@@ -30,6 +32,14 @@ Missed: TypeAlias = "Mapping[Subscription, Sequence[tuple[str, ChangeMessage]]]"
 """Of those who resume, the changes that they have missed, by key."""
 
 NOBODY: Missed = MappingProxyType({})
+
+
+class Heard(NamedTuple):
+    """A change that a topic is told: to `everybody`, or only to who waits for a snapshot."""
+
+    key: str
+    message: ChangeMessage
+    everybody: bool
 
 
 def concerned(request: Request, topic: Topic) -> tuple[list[Subscription], list[Subscription]]:
@@ -44,27 +54,46 @@ def tell(
     told: Sequence[tuple[Topic, Effect, State]],
     moment: Moment | None,
     identity: str | None,
-    touched: dict[Mailbox, None],
+    outbox: Outbox,
     trace: Trace | None = None,
 ) -> int:
     """Tell of states that were read; returns how many messages were put into mailboxes."""
-    count = 0
+    heard: dict[Topic, list[Heard]] = {}
     last = {topic: n for n, (topic, _, _) in enumerate(told)}
     for n, (topic, effect, state) in enumerate(told):
         if last[topic] == n:
             topic.advance(moment)
         if telling := topic.tell(effect, state, topic.cursor(identity)):
             message, hearers = telling
-            sent = offer(hearers, state.key_json, message, touched)
-            count += sent
-            topic.sent += sent
+            everybody = hearers is topic.subscriptions
+            heard.setdefault(topic, []).append(Heard(state.key_json, message, everybody))
             if trace is not None:
-                numbers = [s.subscriber.number for s in hearers]
-                about = topic.route.table.name, state.key, topic.name, message.effect
-                trace.told(*about, numbers, sent)
+                _trace(trace, topic, state, message, hearers)
         elif trace is not None:
             trace.repeated(topic.route.table.name, state.key, topic.name)
+    outbox.begin()
+    touched: dict[Mailbox, None] = {}
+    # Who follows several topics gets all that is told in one write.
+    write = outbox.tell if len(heard) == 1 else None
+    count = 0
+    for topic, changes in heard.items():
+        sent = hand_out(topic.subscriptions, changes, touched, write)
+        topic.sent += sent
+        count += sent
+    outbox.send(touched)
     return count
+
+
+def _trace(
+    trace: Trace,
+    topic: Topic,
+    state: State,
+    message: ChangeMessage,
+    hearers: Collection[Subscription],
+) -> None:
+    numbers = [s.subscriber.number for s in hearers]
+    sent = sum(s.floor is not None and s.floor <= message.version for s in hearers)
+    trace.told(topic.route.table.name, state.key, topic.name, message.effect, numbers, sent)
 
 
 def tell_news(
@@ -86,8 +115,9 @@ def tell_news(
     topic.advance(snapshot.moment)
     at = topic.cursor(identity)
     others = [s for s in topic.subscriptions if s.request is not request]
-    for n, (key, message) in enumerate(news, 1):
-        offer(others, key, message.at(at) if at and n == len(news) else message, touched)
+    if news and at:
+        news[-1] = news[-1][0], news[-1][1].at(at)
+    hand_out(others, [Heard(key, message, everybody=True) for key, message in news], touched)
     for subscription in concerned(request, topic)[1]:
         subscription.owed = None
     return len(news)
@@ -117,16 +147,48 @@ def bring_up(
             subscription.subscriber.reply(unreadable(topic))
 
 
-def offer(
+def hand_out(
     hearers: Iterable[Subscription],
-    key: str,
-    message: ChangeMessage,
+    changes: Sequence[Heard],
     touched: dict[Mailbox, None],
+    write: Callable[[Subscription, News], bool] | None = None,
 ) -> int:
-    """Put a change into mailboxes; returns into how many."""
+    """Put changes of a topic into mailboxes; returns how many messages that makes.
+
+    Who is owed nothing else gets what all of those get, as one piece that they share; it need
+    not be put into the mailbox if `write` writes it.
+    """
+    news = _news(changes)
+    size = 0 if news is None else len(news)
     count = 0
     for subscription in hearers:
-        if subscription.offer(key, message):
+        floor = subscription.floor
+        if news is None or floor is None or floor > news.oldest:
+            count += _offer(subscription, changes, touched)
+        else:
+            if write is None or not write(subscription, news):
+                subscription.subscriber.put(subscription, news)
+                touched[subscription.subscriber] = None
+            count += size
+    return count
+
+
+def _news(changes: Sequence[Heard]) -> News | None:
+    """What everybody hears, each key once."""
+    shared: dict[str, ChangeMessage] = {}
+    for key, message, everybody in changes:
+        if everybody:
+            before = shared.pop(key, None)
+            shared[key] = message if before is None else message.after(before)
+    return News(list(shared.items())) if shared else None
+
+
+def _offer(
+    subscription: Subscription, changes: Sequence[Heard], touched: dict[Mailbox, None]
+) -> int:
+    count = 0
+    for key, message, everybody in changes:
+        if (everybody or subscription.floor is None) and subscription.offer(key, message):
             subscription.subscriber.mark(subscription)
             touched[subscription.subscriber] = None
             count += 1

@@ -90,6 +90,7 @@ class Delivery:
         self._failing: dict[str, float] = {}
         self._told_of_poison: dict[str, float] = {}
         hub.on_request = self._asked.set
+        hub.outbox.later = self._loop.call_soon
 
     async def reload(self, flow: Flow) -> None:
         """Read what is due of one table, for ever."""
@@ -143,6 +144,7 @@ class Delivery:
         durable = self._durable if flow.table.durable else None
         moment = durable.told(flow.table.name) if durable else None
         sent = self._hub.publish(flow.table, dirty, states, moment, viewer)
+        await self._hub.outbox.written()
         flush = Flush(
             flow.table.name,
             flow.table.durable,

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from bridge import audience, wire
 from bridge.errors import ProtocolError
-from bridge.mailbox import Mailbox, Subscription, everything
+from bridge.mailbox import Mailbox, everything
+from bridge.outbox import Outbox
 from bridge.reach import reached
 from bridge.routes import Routes, Topic
 from bridge.stream import Stream
 from bridge.streams import Streams
+from bridge.subscription import Subscription
 from bridge.turns import Turns
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Hub:
         self._topics: dict[tuple[str, Viewer], Topic] = {}
         self.mailboxes: dict[Mailbox, None] = {}
         self.conflated = 0
+        self.outbox = Outbox(self._settle)
         self.live = False
         self.identity: str | None = None
         self.trace: Trace | None = None
@@ -70,6 +73,7 @@ class Hub:
         mailbox.reply(greeting)
         if not self.live:
             mailbox.fall_behind()
+            mailbox.flush()
         return mailbox
 
     def leave(self, mailbox: Mailbox) -> None:
@@ -110,16 +114,14 @@ class Hub:
             raise ProtocolError(wire.ErrorCode.UNKNOWN_TOPIC, "this connection does not follow it")
         self._remove(subscription)
         mailbox.reply(wire.unsubscribed(topic))
-        if self.live:
-            mailbox.settle()
+        self._settle(mailbox)
 
     def revoke(self, mailbox: Mailbox, topic: str, error: ProtocolError) -> None:
         """End a subscription with the reason; what it has not been sent yet is not sent."""
         if self.streams.revoke(mailbox, topic, error):
             return
         self._refuse([mailbox.subscriptions[topic]], error)
-        if self.live:
-            mailbox.settle()
+        self._settle(mailbox)
 
     def _remove(self, subscription: Subscription) -> None:
         mailbox, topic = subscription.subscriber, self._topic(subscription)
@@ -247,11 +249,12 @@ class Hub:
                 found = audience.tell_news(request, topic, answer, now, self.identity, told)
                 audience.bring_up(topic, waiting, answer, missed, self.identity)
                 audience.note(self.trace, topic, waiting, found)
-        for mailbox in told:
-            mailbox.flush()
-            if self.live:
-                mailbox.settle()
+        self.outbox.send_anew(told)
         self.on_request()
+
+    def _settle(self, mailbox: Mailbox) -> None:
+        if self.live:
+            mailbox.settle()
 
     def _refuse(self, waiting: Iterable[Subscription], error: ProtocolError) -> None:
         for one in waiting:
@@ -274,11 +277,7 @@ class Hub:
         """
         routes = [route for route in self.routes.of(table.name) if route.of(viewer)]
         told = reached(routes, table, {key.key: key for key in dirty}, states, viewer)
-        touched: dict[Mailbox, None] = {}
-        count = audience.tell(told, moment, self.identity, touched, self.trace)
-        for mailbox in touched:
-            mailbox.flush()
-        return count
+        return audience.tell(told, moment, self.identity, self.outbox, self.trace)
 
     def poison(self, table: Table, keys: Iterable[Key], viewer: Viewer = None) -> None:
         """PostgreSQL refuses to read these keys: those who follow just one are told."""
@@ -290,6 +289,7 @@ class Hub:
         self.live = False
         for mailbox in self.mailboxes:
             mailbox.fall_behind()
+        self.outbox.send_anew(self.mailboxes)
 
     def resume(self) -> None:
         """The database is back: everything followed is read anew, and `live` said after it."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from array import array
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bridge.changes import Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _LINE_END = re.compile("\r\n|\r|\n")
 
@@ -106,6 +107,59 @@ _CONFLATED = {
     (Effect.INSERT, Effect.UPDATE): Effect.INSERT,
     (Effect.DELETE, Effect.INSERT): Effect.UPDATE,
 }
+
+
+class Bundle:
+    """Messages that go out in one write, in their order; all who get the same ones share it.
+
+    What is made of them is made once, and then an attribute like any other.
+    """
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self._events: tuple[str | None, bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    @cached_property
+    def size(self) -> int:
+        """Characters."""
+        return sum([len(message.text) for message in self.messages])
+
+    @cached_property
+    def frames(self) -> bytes:
+        return b"".join([message.frame for message in self.messages])
+
+    @cached_property
+    def cursors(self) -> Mapping[str, str]:
+        """By topic, where who has got all of these may resume from."""
+        said = ((message.topic, message.cursor) for message in self.messages)
+        return {topic: cursor for topic, cursor in said if topic and cursor is not None}
+
+    def events(self, position: str | None) -> bytes:
+        """As Server-Sent Events, with this id if one is given.
+
+        It goes with the last: whoever gets a part of them has not come that far.
+        """
+        if self._events is None or self._events[0] != position:
+            events = [message.event for message in self.messages]
+            if position is not None:
+                events.insert(-1, f"id: {position}\n".encode())
+            self._events = position, b"".join(events)
+        return self._events[1]
+
+
+class News(Bundle):
+    """Changes of one topic, by key, as all hear them who are owed nothing else."""
+
+    def __init__(self, changes: Sequence[tuple[str, ChangeMessage]]) -> None:
+        super().__init__([message for _, message in changes])
+        self.changes = changes
+        self.oldest = min([message.version for _, message in changes])
 
 
 class Page(Message):

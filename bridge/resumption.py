@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from bridge.cursor import Moment
     from bridge.errors import ProtocolError
     from bridge.loader import Loader
-    from bridge.mailbox import Subscription
     from bridge.routes import Topic
+    from bridge.subscription import Subscription
     from bridge.tables import Table
     from bridge.turns import Request
     from bridge.wire import ChangeMessage

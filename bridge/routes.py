@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bridge.changes import Dirty, Key, Snapshot, State
     from bridge.cursor import Moment
-    from bridge.mailbox import Subscription
+    from bridge.subscription import Subscription
     from bridge.tables import Table
     from bridge.topics import Template
     from bridge.viewer import Viewer

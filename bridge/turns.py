@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.mailbox import Subscription
     from bridge.routes import Route, Routes, Topic
+    from bridge.subscription import Subscription
     from bridge.viewer import Viewer
 
 CROWD = 10

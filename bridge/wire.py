@@ -12,8 +12,10 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.errors import ProtocolError
+from bridge.message import Bundle as Bundle
 from bridge.message import ChangeMessage as ChangeMessage
 from bridge.message import Message as Message
+from bridge.message import News as News
 from bridge.message import Page as Page
 from bridge.message import encode
 

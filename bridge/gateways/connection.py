@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
-from websockets.protocol import State
+from websockets.protocol import OPEN
 
 from bridge.gateways.access import Entry
 from bridge.gateways.http import too_large
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bridge.mailbox import Mailbox
     from bridge.metrics import Metrics
     from bridge.rates import Bucket
-    from bridge.wire import Message
+    from bridge.wire import Bundle
 
 WRITE_LIMIT = 64 * 1024
 """Bytes buffered for a peer above which it is not writable."""
@@ -81,19 +81,17 @@ class Connection(ServerConnection):
 
     @property
     def writable(self) -> bool:
-        return self.stalled_since is None and self.state is State.OPEN
+        return self.stalled_since is None and self.protocol.state is OPEN
 
-    def write(self, messages: list[Message]) -> None:
-        if self.state is not State.OPEN:
-            return
-        frames = messages[0].frame if len(messages) == 1 else b"".join([m.frame for m in messages])
+    def write(self, bundle: Bundle) -> None:
+        frames = bundle.frames
         self.transport.write(frames)
-        self.metrics.messages.inc(len(messages))
-        self.metrics.sent.inc(len(frames))
+        self.metrics.messages.value += len(bundle.messages)
+        self.metrics.sent.value += len(frames)
 
     def end(self, code: int, reason: str) -> None:
         self.stalled_since = None
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self.protocol.send_close(code, reason)
             self.send_data()
             self.loop.call_later(GRACE, self.transport.abort)

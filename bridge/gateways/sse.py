@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bridge.hub import Hub
     from bridge.mailbox import Mailbox
     from bridge.metrics import Metrics
-    from bridge.wire import Message
+    from bridge.wire import Bundle, Message
 
 COMMENT = 15.0
 """Seconds between comments, by which each side, and proxies, know that the other lives."""
@@ -123,22 +123,17 @@ class EventStream:
         retry = f"retry: {random.randint(1000, 5000)}\n\n"  # noqa: S311
         self._write(head.serialize() + retry.encode())
 
-    def write(self, messages: list[Message]) -> None:
-        events = [message.event for message in messages]
-        moved = [self._note(message) for message in messages]
-        if any(moved):
-            # Only with the last: whoever gets a part of them has not come that far.
-            events.insert(-1, f"id: {self._position()}\n".encode())
-        data = b"".join(events)
+    def write(self, bundle: Bundle) -> None:
+        moved = self._move(bundle.cursors) if bundle.cursors else False
+        data = bundle.events(self._position() if moved else None)
         self._write(data)
-        self._metrics.messages.inc(len(messages))
-        self._metrics.sent.inc(len(data))
+        self._metrics.messages.value += len(bundle.messages)
+        self._metrics.sent.value += len(data)
 
-    def _note(self, message: Message) -> bool:
-        if message.cursor is None or message.topic not in self._cursors:
-            return False
-        self._cursors[message.topic] = message.cursor
-        return True
+    def _move(self, cursors: Mapping[str, str]) -> bool:
+        ours = {topic: cursor for topic, cursor in cursors.items() if topic in self._cursors}
+        self._cursors.update(ours)
+        return bool(ours)
 
     def _position(self) -> str:
         position = _SEPARATOR.join(self._cursors.values())

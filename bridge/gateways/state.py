@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.gateways.connection import Connection
     from bridge.hub import Hub
     from bridge.viewer import Viewer
-    from bridge.wire import Message
+    from bridge.wire import Bundle, Message
 
 READING = 10.0
 """Seconds to wait for the snapshot."""
@@ -46,8 +46,8 @@ class Collector:
             asyncio.get_running_loop().create_future()
         )
 
-    def write(self, messages: list[Message]) -> None:
-        for message in messages:
+    def write(self, bundle: Bundle) -> None:
+        for message in bundle:
             if not self.found.done():
                 self._take(message)
 

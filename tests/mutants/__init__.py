@@ -70,12 +70,17 @@ MUTANTS = (
                 "if False:",
             ),
             Edit(
-                "bridge/mailbox.py",
+                "bridge/subscription.py",
                 "if self.postponed or (self.floor is not None and message.version < self.floor):",
                 "if self.postponed:",
             ),
             Edit(
-                "bridge/mailbox.py",
+                "bridge/audience.py",
+                "if news is None or floor is None or floor > news.oldest:",
+                "if news is None or floor is None:",
+            ),
+            Edit(
+                "bridge/subscription.py",
                 "for key, message in newer if message.version > version}",
                 "for key, message in newer}",
             ),

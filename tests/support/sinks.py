@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.wire import Message
+    from bridge.wire import Bundle
 
 
 class FakeSink:
@@ -23,7 +23,7 @@ class FakeSink:
     def writable(self) -> bool:
         return self.room is None or self.room > 0
 
-    def write(self, messages: list[Message]) -> None:
+    def write(self, messages: Bundle) -> None:
         assert self.writable, "written to although it takes nothing"
         assert messages, "a write of nothing"
         if self.room is not None:

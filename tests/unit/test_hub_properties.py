@@ -2,12 +2,14 @@
 
 The model is one table, the versions of all it ever held, and the parts of the pipeline
 around the hub: notifications that are still under way, keys that are dirty, a reload and
-snapshot reads that have begun and not ended. Sinks take a message at a time, or none.
+snapshot reads that have begun and not ended. Sinks take a message at a time, or none, and
+one mailbox is written at a time, if the turn of the loop that it waits for comes.
 """
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -20,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from bridge import mailbox, wire
+from bridge import mailbox, outbox, subscription, wire
 from bridge.changes import Dirty, Old, Snapshot, State
 from bridge.hub import Hub
 from bridge.tables import Column, Table
@@ -183,16 +185,21 @@ class Against(RuleBasedStateMachine):
 
     @initialize(
         capacity=st.integers(1, 4),
+        chunk=st.sampled_from([1, 10_000]),
         topics=st.lists(st.sets(st.sampled_from(TOPICS)), min_size=2, max_size=2),
     )
-    def start(self, capacity: int, topics: list[set[str]]) -> None:
+    def start(self, capacity: int, chunk: int, topics: list[set[str]]) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(mailbox, "CHUNK", 1)
-        self.patch.setattr(mailbox, "CAPACITY", capacity)
+        self.patch.setattr(mailbox, "CHUNK", chunk)
+        self.patch.setattr(subscription, "CAPACITY", capacity)
         self.patch.setattr(wire, "PAGE", 1)
+        self.patch.setattr(outbox, "AT_LEAST", 1)
+        self.patch.setattr(outbox, "SLICE", 0.0)
         self.database = Database()
         self.hub = Hub()
         self.hub.routes.watch([TABLE])
+        self.slices: deque[Callable[[], None]] = deque()
+        self.hub.outbox.later = self.slices.append
         self.dirty: dict[str, Dirty] = {}
         self.load: tuple[list[Dirty], list[State]] | None = None
         self.reads: list[tuple[Request, dict[Topic, Snapshot | ProtocolError]]] = []
@@ -257,6 +264,7 @@ class Against(RuleBasedStateMachine):
             self.end_read: self.reads,
             self.end_later_read: len(self.reads) == 2,
             self.fail_read: self.reads,
+            self.write_slice: self.slices,
         }
         return [step for step, possible in steps.items() if possible]
 
@@ -302,6 +310,9 @@ class Against(RuleBasedStateMachine):
 
     def fail_read(self) -> None:
         self.hub.again(self.reads.pop(0)[0])
+
+    def write_slice(self) -> None:
+        self.slices.popleft()()
 
     # Loss.
 
@@ -372,8 +383,8 @@ class Against(RuleBasedStateMachine):
     @invariant()
     def what_waits_is_bounded(self) -> None:
         for client in self.clients.values():
-            for subscription in client.mailbox.subscriptions.values():
-                assert len(subscription.changes) <= mailbox.CAPACITY
+            for one in client.mailbox.subscriptions.values():
+                assert len(one.changes) <= subscription.CAPACITY
 
     @rule()
     def settle_down(self) -> None:

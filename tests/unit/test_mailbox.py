@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from bridge import mailbox, wire
+from bridge import mailbox, subscription, wire
 from bridge.changes import Effect
-from bridge.mailbox import Mailbox, Subscription
+from bridge.mailbox import Mailbox
+from bridge.subscription import Subscription
 from bridge.wire import Message
 from tests.support.sinks import FakeSink
 
@@ -144,6 +145,7 @@ def test_a_reply_does_not_overtake_rows_or_another_reply() -> None:
 def test_live_waits_for_what_is_owed() -> None:
     reader = Reader()
     reader.mailbox.fall_behind()
+    reader.mailbox.flush()
     reader.subscription.want()
     reader.mailbox.settle()
     assert reader.news()[2:] == ["stale"]
@@ -154,7 +156,7 @@ def test_live_waits_for_what_is_owed() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailbox, "CAPACITY", 2)
+    monkeypatch.setattr(subscription, "CAPACITY", 2)
 
 
 @pytest.mark.usefixtures("small")

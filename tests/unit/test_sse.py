@@ -16,7 +16,7 @@ from bridge.errors import ProtocolError
 from bridge.gateways import sse
 from bridge.gateways.http import refusal
 from bridge.gateways.sse import Asked, EventStream, asked, beginning
-from bridge.message import Message, Page
+from bridge.message import Bundle, Message, Page
 from bridge.metrics import Metrics
 from bridge.wire import ErrorCode, Position
 from tests.support.events import parse
@@ -102,7 +102,7 @@ def ids(transport: Transport) -> list[str]:
 
 def test_without_cursors_there_are_no_ids() -> None:
     sink, transport = stream("a")
-    sink.write([page("a", None), change("a", None)])
+    sink.write(Bundle([page("a", None), change("a", None)]))
     assert ids(transport) == ["", ""]
     assert b"id:" not in transport.written
 
@@ -110,48 +110,48 @@ def test_without_cursors_there_are_no_ids() -> None:
 def test_a_topic_that_is_not_answered_yet_keeps_what_it_was_asked_with() -> None:
     """Who is cut off here comes back with the id, and would begin its log anywhere else."""
     sink, transport = stream("a", "log", "c", since=("", "start", "old"))
-    sink.write([change("a", "A1")])
-    sink.write([wire.subscribed("log", None, resumed=True, cursor="L1")])
-    sink.write([wire.subscribed("c", None)])
+    sink.write(Bundle([change("a", "A1")]))
+    sink.write(Bundle([wire.subscribed("log", None, resumed=True, cursor="L1")]))
+    sink.write(Bundle([wire.subscribed("c", None)]))
     assert ids(transport) == ["A1,start,old", "A1,L1,old", "A1,L1,"]
 
 
 def test_the_id_of_one_topic_is_its_cursor() -> None:
     sink, transport = stream("a")
-    sink.write([page("a", "c1")])
-    sink.write([change("a", None)])
-    sink.write([change("a", "c2")])
+    sink.write(Bundle([page("a", "c1")]))
+    sink.write(Bundle([change("a", None)]))
+    sink.write(Bundle([change("a", "c2")]))
     assert ids(transport) == ["c1", "c1", "c2"]
 
 
 def test_only_the_last_event_of_a_write_moves_the_id() -> None:
     sink, transport = stream("a")
-    sink.write([page("a", "c1")])
-    sink.write([change("a", "c2"), change("a", "c2"), change("a", "c2")])
+    sink.write(Bundle([page("a", "c1")]))
+    sink.write(Bundle([change("a", "c2"), change("a", "c2"), change("a", "c2")]))
     assert ids(transport) == ["c1", "c1", "c1", "c2"]
 
 
 def test_the_id_of_several_topics_has_a_cursor_of_each() -> None:
     sink, transport = stream("a", "b", "c")
-    sink.write([page("b", "c1")])
-    sink.write([page("a", "c2")])
-    sink.write([change("b", "c3")])
+    sink.write(Bundle([page("b", "c1")]))
+    sink.write(Bundle([page("a", "c2")]))
+    sink.write(Bundle([change("b", "c3")]))
     assert ids(transport) == [",c1,", "c2,c1,", "c2,c3,"]
     assert asked("topic=a&topic=b&topic=c", "c2,c3,").cursors == ("c2", "c3", "")
 
 
 def test_a_snapshot_that_has_only_begun_takes_the_cursor_back() -> None:
     sink, transport = stream("a")
-    sink.write([page("a", "c1")])
-    sink.write([page("a", "", last=False)])
-    sink.write([page("a", "c2", first=False)])
+    sink.write(Bundle([page("a", "c1")]))
+    sink.write(Bundle([page("a", "", last=False)]))
+    sink.write(Bundle([page("a", "c2", first=False)]))
     assert ids(transport) == ["c1", "", "c2"]
 
 
 def test_an_id_that_would_be_too_long_is_none() -> None:
     sink, transport = stream("a", "b")
-    sink.write([page("a", "x" * 3000)])
-    sink.write([page("b", "x" * 3000)])
+    sink.write(Bundle([page("a", "x" * 3000)]))
+    sink.write(Bundle([page("b", "x" * 3000)]))
     assert [len(position) for position in ids(transport)] == [3001, 0]
 
 
