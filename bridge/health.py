@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+
+log = logging.getLogger(__name__)
 
 
 class Health:
@@ -32,8 +35,9 @@ class Health:
 
     def clear(self, who: str) -> None:
         self.reasons.pop(who, None)
-        if self.ready:
+        if self.ready and not self._ready.is_set():
             self._ready.set()
+            log.info("ready")
 
     async def wait(self) -> None:
         """Until there is no reason left."""
