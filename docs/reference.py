@@ -171,10 +171,10 @@ def _logged() -> Iterator[tuple[str, str, str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and (
                 level := re.fullmatch(
-                    r"_?log\.(info|warning|error|exception|critical)", ast.unparse(node.func)
+                    r"_?log\.(debug|info|warning|error|exception|critical)", ast.unparse(node.func)
                 )
             ):
-                event = ast.literal_eval(node.args[0]).replace("%s", "…")
+                event = ast.literal_eval(node.args[0])
                 place = path.relative_to(ROOT).as_posix()
                 yield code(event), level[1], ", ".join(map(code, _fields(node))), code(place)
 

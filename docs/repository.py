@@ -61,7 +61,7 @@ def _index(files: Files, config: MkDocsConfig) -> None:
     text = "\n".join(
         ["# Files of the repository", "", "Those that pages here speak of.", "", *lines]
     )
-    files.append(File.generated(config, "repository/index.md", content=text))
+    files.append(File.generated(config, "repository/files.md", content=text))
 
 
 def _shown(path: str) -> str:

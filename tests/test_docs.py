@@ -174,3 +174,33 @@ async def _shows(page: Page, connection: psycopg.Connection) -> None:
     found = connection.execute("SELECT id, n FROM items ORDER BY id").fetchall()
     expected = json.dumps([True, found], separators=(",", ":"))
     await until(page, f"window.shown === {json.dumps(expected)}")
+
+
+# docs/troubleshooting.md quotes what the bridge says.
+
+ELSEWHERE = {"like this", "many keys changed", "LISTEN succeeded …"}
+
+
+def said() -> str:
+    """Every text in the code, a line each, with … for what is filled in."""
+    found = []
+    for path in (ROOT / "bridge").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (p.value if isinstance(p, ast.Constant) else "…" for p in node.values)
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value.replace("%s", "…"))
+    return "\n".join(found)
+
+
+def test_what_troubleshooting_quotes_is_said() -> None:
+    page = re.sub(r"\s+", " ", text("docs/troubleshooting.md"))
+    quotes = set(re.findall(r"“(.+?)”", page)) - ELSEWHERE
+    assert len(quotes) > 30
+    code = said()
+    for quote in sorted(quotes):
+        # A finding is composed: "trigger missing" of two texts.
+        composed = quote.removeprefix("… trigger ") if quote.startswith("… trigger ") else quote
+        pattern = ".*".join(map(re.escape, composed.split("…")))
+        assert re.search(pattern, code), quote
