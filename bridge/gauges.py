@@ -25,7 +25,7 @@ def observe(
     durable: Callable[[], Durable | None],
 ) -> None:
     """`flows` and `durable` may be others with each config that is served."""
-    metrics.build.info({"version": __version__, "instance": instance})
+    metrics.build.info({"version": __version__, "name": instance})
     metrics.ready.set_function(lambda: health.ready)
     metrics.subscribers.set_function(lambda: hub.subscribers)
     metrics.slow.set_function(lambda: _slow(hub))

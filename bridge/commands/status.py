@@ -117,7 +117,7 @@ def _notes(roll: Roll) -> Iterator[str]:
     if len({status.version for status in answered}) > 1:
         yield "the instances are of different versions"
     if drift := max((status.drift for status in answered), default=0):
-        yield f"triggers differ from the config in {drift} places; `rowcast check` lists them"
+        yield f"triggers differ from the config ({drift} found); `rowcast check` lists them"
     if not roll.instances:
         yield "no instance listens to this database for this config's schema"
     yield f"the NOTIFY queue is {roll.queue:.1%} full"

@@ -68,8 +68,9 @@ class Pages:
     def guarded(self, path: str) -> bool:
         """Whether this shows what only those may see who have a token, where tokens are asked for.
 
-        Health and metrics have to be read by what has none: they show counts and no names. The
-        client is what a page gets its first token with. The inspector's scripts say nothing.
+        Health and metrics have to be read by what has none: they show counts, and no names but
+        those of tables. The client is what a page gets its first token with. The inspector's
+        scripts say nothing.
         """
         return path in self._paths and path not in _OPEN and path not in assets()
 

@@ -37,7 +37,7 @@ SINCE = {"notes": "notification", "orders": "write", "payments": "write"}
 
 DESCRIBED = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
-LABELS = {"table", "since", "stage", "store", "version", "instance", "le"}
+LABELS = {"table", "since", "stage", "store", "version", "name", "le"}
 
 
 def value(bridge: Running, name: str, **labels: str) -> float:

@@ -115,7 +115,7 @@ def test_what_is_wrong_is_said_below() -> None:
     said = "\n".join(page(Found("b7f3", "", None, WELL), Found("c0de", "", None, ILL)))
     assert "c0de is not ready: orders: missing" in said
     assert "different versions" in said
-    assert "2 places; `rowcast check`" in said
+    assert "(2 found); `rowcast check`" in said
     assert "no instance listens" in "\n".join(page())
 
 
