@@ -18,8 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-from tests.chaos.arena import Plan, run
+from tests.chaos.arena import run
 from tests.chaos.faults import FAULTS
+from tests.chaos.plan import Plan
 
 
 class Progress:

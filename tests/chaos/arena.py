@@ -8,12 +8,11 @@ over the beacon is raised, and the time taken until every follower has seen that
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -21,46 +20,30 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from bridge.demo.postgres import Postgres, find_binaries
+from bridge.demo.postgres import find_binaries
+from tests.chaos.cluster import Cluster
 from tests.chaos.faults import FAULTS
 from tests.chaos.fleet import Fleet
 from tests.chaos.followers import Crowd
+from tests.chaos.history import Shared
+from tests.chaos.journal import Journal, Outage
 from tests.chaos.report import Report
 from tests.chaos.schema import BEACON, draw
+from tests.chaos.truth import truth
 from tests.chaos.witness import Broken
-from tests.chaos.workload import Journal, Outage, Writer
+from tests.chaos.workload import Writer
 from tests.chaos.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.chaos.schema import Row, Schema
+    from tests.chaos.plan import Plan
+    from tests.chaos.schema import Schema
 
-QUICK = 2
+QUICK = 3
 """Faults at a time, those apart that take turns."""
 
-_SETTINGS = {"max_connections": "100"}
 _RAISE = f"UPDATE {BEACON} SET n = n + 1 WHERE id = 1 RETURNING n"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Times in seconds; `rate` is committed writes a second. After `hits` hits it ends early."""
-
-    seed: int
-    seconds: float
-    faults: tuple[str, ...]
-    instances: int = 3
-    sockets: int = 60
-    streams: int = 20
-    writers: int = 6
-    rate: float = 500.0
-    round_seconds: float = 60.0
-    phase: tuple[float, float] = (4.0, 10.0)
-    pause: tuple[float, float] = (0.0, 0.3)
-    patience: float = 30.0
-    hits: int | None = None
-    pg: str | None = None
 
 
 async def run(plan: Plan, progress: Callable[[str], None] = lambda _line: None) -> Report:
@@ -68,13 +51,12 @@ async def run(plan: Plan, progress: Callable[[str], None] = lambda _line: None) 
     report = Report(plan.seed)
     with ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory() as directory:
         loop = asyncio.get_running_loop()
-        start = lambda: Postgres.start(binaries=find_binaries(plan.pg), settings=_SETTINGS)  # noqa: E731
-        postgres = await loop.run_in_executor(thread, start)
-        report.postgresql = postgres.version
+        cluster = await loop.run_in_executor(thread, Cluster, find_binaries(plan.pg))
+        report.postgresql = cluster.primary.version
         try:
             end = loop.time() + plan.seconds
             while loop.time() < end and not _enough(plan, report):
-                arena = Arena(plan, report, postgres, thread, Path(directory), progress)
+                arena = Arena(plan, report, cluster, thread, Path(directory), progress)
                 await arena.round(min(end, loop.time() + plan.round_seconds))
                 if (code := report.in_vain()) is not None:
                     raise Broken(f"{code} finds nothing to hit; renew it")
@@ -82,7 +64,7 @@ async def run(plan: Plan, progress: Callable[[str], None] = lambda _line: None) 
             report.broken = _first(group)
             report.writes_about = arena.journal.about(report.broken.table, report.broken.key)
         finally:
-            await loop.run_in_executor(thread, postgres.stop, "immediate")
+            await loop.run_in_executor(thread, cluster.stop)
     return report
 
 
@@ -102,7 +84,7 @@ class Arena:
         self,
         plan: Plan,
         report: Report,
-        postgres: Postgres,
+        cluster: Cluster,
         thread: ThreadPoolExecutor,
         directory: Path,
         progress: Callable[[str], None],
@@ -121,7 +103,9 @@ class Arena:
         schema: Schema = draw(self._random, blind=self._blind)
         self._outage = Outage()
         self.journal = Journal()
-        self._world = World(postgres, thread, self._name, schema, directory, self._outage)
+        self._shared = Shared()
+        database = cluster, thread, self._name
+        self._world = World(*database, schema, directory, self._outage, self._shared.histories)
         self._held: list[Writer] = []
         self._pending: deque[tuple[int, str, float]] = deque()
 
@@ -139,8 +123,10 @@ class Arena:
                 fleet.address,
                 self._world.schema,
                 self._random,
+                self._shared,
                 sockets=self._plan.sockets,
                 streams=self._plan.streams,
+                readers=self._plan.readers,
             )
             async with asyncio.TaskGroup() as tasks:
                 others = [tasks.create_task(self._crowd.run()), tasks.create_task(self._watch())]
@@ -163,7 +149,7 @@ class Arena:
         rate = self._plan.rate / self._plan.writers
         writers = [
             Writer(
-                self._world.url,
+                lambda: self._world.url,
                 self._world.schema,
                 f"{self._name} {self._plan.seed} {n}",
                 rate,
@@ -187,24 +173,32 @@ class Arena:
         # Who hops before it has seen everything once may never see it on a slow machine.
         await self._crowd.complete(self._plan.patience)
         self._crowd.move()
-        while self._loop.time() < end and not _enough(self._plan, self._report):
+        while True:  # once at least, however long it took to get here
             await self._phase(self._loop.time() + self._random.uniform(*self._plan.phase))
             await self._calm()
+            if self._loop.time() > end or _enough(self._plan, self._report):
+                return
 
     async def _phase(self, end: float) -> None:
         chosen = [FAULTS[code] for code in self._plan.faults]
         quick = any(not fault.slow for fault in chosen)
         began = self._loop.time()
         self._lately: list[str] = []
+        lasting: asyncio.Task[None] | None = None
+
+        def over(*, slow: bool = False) -> bool:
+            going_on = not slow and lasting is not None and not lasting.done()
+            return _enough(self._plan, self._report) or (self._loop.time() > end and not going_on)
+
         async with asyncio.TaskGroup() as lanes:
             if any(fault.slow for fault in chosen):
-                lanes.create_task(self._lane(end, slow=True))
+                lasting = lanes.create_task(self._lane(partial(over, slow=True), slow=True))
             for _ in range(QUICK if quick else 0):
-                lanes.create_task(self._lane(end, slow=False))
+                lanes.create_task(self._lane(over, slow=False))
         self._report.totals["seconds of writing"] += self._loop.time() - began
 
-    async def _lane(self, end: float, *, slow: bool) -> None:
-        """One fault after the other, at least one."""
+    async def _lane(self, over: Callable[[], bool], *, slow: bool) -> None:
+        """One fault after the other, at least one; quick ones for as long as a slow one lasts."""
         codes = [
             code
             for code in self._plan.faults
@@ -215,13 +209,13 @@ class Arena:
             code = self._random.choices(codes, weights)[0]
             await self._inject(code)
             self._tell()
-            if self._loop.time() > end or _enough(self._plan, self._report):
+            if over():
                 return
             await asyncio.sleep(self._random.uniform(*self._plan.pause))
 
     async def _inject(self, code: str) -> None:
         """A fault that another one keeps from happening is left out."""
-        began = self._loop.time()
+        began, histories = self._loop.time(), len(self._shared.histories)
         try:
             hit = await FAULTS[code].inject(self._world, self._random)
         except psycopg.errors.SerializationFailure:  # a row changed its partition meanwhile
@@ -231,6 +225,8 @@ class Arena:
                 return
             raise
         self._report.tried[code] += 1
+        if len(self._shared.histories) > histories:  # how high the beacon was is lost, too
+            self._pending.clear()
         if hit:
             self._report.injected_one(code, hit)
             self._lately.append(code)
@@ -257,7 +253,7 @@ class Arena:
         if failures := [failure for writer in self._writers for failure in writer.failures]:
             raise Broken(f"an application's write failed: {failures[0]}")
         try:
-            await self._crowd.equal(await self._truth(), self._plan.patience)
+            await self._crowd.equal(await truth(self._world, self._crowd), self._plan.patience)
         except Broken as broken:
             for instance in self._world.fleet.instances:
                 broken.history.append(f"{instance.name}: {await instance.autopsy()}")
@@ -277,20 +273,6 @@ class Arena:
         while self._held:
             self._held.pop().gate.release()
 
-    async def _truth(self) -> dict[str, dict[str, Row]]:
-        """What every topic must hold now."""
-        tables = {table.name: table for table in self._world.schema.tables}
-        found = {name: await self._world.execute(table.truth) for name, table in tables.items()}
-        rows = {name: [json.loads(text) for (text,) in texts] for name, texts in found.items()}
-        (beacon,) = await self._world.execute(f"SELECT n FROM {BEACON}")
-        expected = {BEACON: {'{"id": 1}': {"id": 1, "n": beacon[0]}}}
-        for name, topic in self._crowd.topics().items():
-            if topic.table in tables:
-                table = tables[topic.table]
-                held = (row for row in rows[topic.table] if topic.admits(row))
-                expected[name] = {table.key_of(row): row for row in held}
-        return expected
-
     async def _examine(self) -> None:
         for instance in self._world.fleet.instances:
             instance.examine()
@@ -302,6 +284,7 @@ class Arena:
     async def _account(self) -> None:
         if hasattr(self, "_crowd"):
             self._report.totals["messages"] += self._crowd.messages
+            self._report.totals["events"] += self._crowd.events
             self._report.totals["hops"] += self._crowd.hops
             self._report.totals["resumed"] += self._crowd.resumed
         self._report.totals["writes"] += self.journal.writes

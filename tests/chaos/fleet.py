@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 from tests.chaos.witness import Broken
 from tests.support import http
 from tests.support.commands import ROWCAST
+from tests.support.notifications import Notifications
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from random import Random
 
 _START = 60.0
@@ -53,7 +54,7 @@ class Instance:
         parts = urlsplit(database)
         self.name = name
         self.port = 0
-        self.link = Proxy(str(parts.hostname), int(parts.port or 5432))
+        self.link = Notifications(str(parts.hostname), int(parts.port or 5432))
         self._directory = directory
         self._database = database
         self._log = directory / f"{name}.log"
@@ -110,6 +111,17 @@ class Instance:
             await asyncio.sleep(1)
             self._process.kill()
         return self.said()[before:]
+
+    @contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Inside, its event loop is in a call that does not return (see autopsy/)."""
+        sign = self._directory / f"{self.pid}.blocked"
+        sign.touch()
+        self.signal(signal.SIGUSR1)
+        try:
+            yield
+        finally:
+            sign.unlink()
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -171,6 +183,11 @@ class Fleet:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    def aim(self, port: int) -> None:
+        """Where the database is now."""
+        for instance in self.instances:
+            instance.link.aim("127.0.0.1", port)
 
     async def _end(self) -> None:
         for instance in self.instances:

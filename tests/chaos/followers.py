@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.backoff import Backoff
 from bridge.client import Client, Lost
-from tests.chaos.witness import Broken, Ties, Witness
+from tests.chaos.witness import Broken, Witness
 from tests.support.events import streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
+    from tests.chaos.history import Shared
     from tests.chaos.schema import Row, Schema, Topic
+
+    Truth = tuple[dict[str, dict[str, Row]], dict[str, dict[int, Row]]]
+    """What topics must hold, by topic and key; what log topics must have told, by topic and id."""
 
 _GONE = (OSError, EOFError, TimeoutError, IndexError)
 
@@ -71,23 +75,30 @@ class Follower:
         self._heard = time.monotonic()
         self.witness.take(text)
         self._on_news()
+        if self.witness.astray:
+            self.hop()
 
-    def different(self, expected: dict[str, dict[str, Row]]) -> Broken | None:
+    def different(self, truth: Truth) -> Broken | None:
         """What it does not hold as expected, and when it last heard of anything."""
-        broken = self.witness.difference(expected)
+        broken = self.witness.difference(*truth)
         if broken is not None:
-            silent = time.monotonic() - self._heard
-            heard = f"its last message came {silent:.1f} s ago, from {self.witness.instance}"
-            place = " > ".join(_waits(self._session))
-            broken.history.append(f"{heard}; it waits in {place}")
+            broken.history.append(self._state())
         return broken
+
+    def late(self) -> str:
+        return f"{self.witness.name} lacks {', '.join(self.witness.missing)}: {self._state()}"
+
+    def _state(self) -> str:
+        silent = time.monotonic() - self._heard
+        heard = f"its last message came {silent:.1f} s ago, from {self.witness.instance}"
+        return f"{heard}; it waits in {' > '.join(_waits(self._session))}"
 
 
 class Socket(Follower):
     """Over WebSocket, with the client for Python."""
 
     async def _follow(self) -> None:
-        since = {name: told.cursor for name, told in self.witness.told.items()}
+        since = self.witness.since()
         async with Client(self.address, backoff=_patience) as client:
             async for line in client.lines(*since, since=since):
                 if not isinstance(line, Lost):
@@ -103,13 +114,15 @@ class Stream(Follower):
         patience = _patience()
         while True:
             with suppress(*_GONE):
-                headers = {"Last-Event-ID": self._last_id} if self._last_id else None
-                async with streaming(self.address, *self.witness.told, headers=headers) as stream:
+                headers = {"Last-Event-ID": self.witness.position(self._last_id)}
+                async with streaming(self.address, *self.witness.topics, headers=headers) as stream:
                     while stream.status == 200:
                         event = await stream.next()
                         patience.reset()
                         self._take(event.data)
-                        self._last_id = event.id
+                        if event.id != self._last_id:
+                            self._last_id = event.id
+                            self.witness.mark()
             await asyncio.sleep(patience.delay())
 
 
@@ -131,19 +144,29 @@ class Crowd:
     to `move`, none hops."""
 
     def __init__(
-        self, address: str, schema: Schema, random: Random, *, sockets: int, streams: int
+        self,
+        address: str,
+        schema: Schema,
+        random: Random,
+        shared: Shared,
+        *,
+        sockets: int,
+        streams: int,
+        readers: int,
     ) -> None:
-        self.ties = Ties()
         self.news = asyncio.Event()
         self._random = random
         self._hopping = asyncio.Event()
         self.hops = 0
         self.followers: list[Follower] = []
         numbers = count()
+        chosen = random.sample(range(sockets + streams), readers)
         for kind, size in ((Socket, sockets), (Stream, streams)):
             for n in range(size):
-                topics = schema.topics(random, whole=n % 4 == 0)
-                witness = Witness(f"{kind.__name__.lower()} {next(numbers)}", topics, self.ties)
+                number, whole = next(numbers), n % 4 == 0
+                topics = schema.topics(random, whole=whole)
+                logs = [schema.log(random, whole=whole)] if number in chosen else []
+                witness = Witness(f"{kind.__name__.lower()} {number}", topics, logs, shared)
                 follower = kind(address, witness, hops=n % 3 > 0, on_news=self.news.set)
                 self.followers.append(follower)
 
@@ -157,6 +180,10 @@ class Crowd:
         return sum(follower.witness.resumed for follower in self.followers)
 
     @property
+    def events(self) -> int:
+        return sum(follower.witness.events for follower in self.followers)
+
+    @property
     def beacon(self) -> int:
         """What all have seen of the beacon."""
         return min(follower.witness.beacon for follower in self.followers)
@@ -166,6 +193,13 @@ class Crowd:
             name: told.topic
             for follower in self.followers
             for name, told in follower.witness.told.items()
+        }
+
+    def logs(self) -> dict[str, Topic]:
+        return {
+            name: log.topic
+            for follower in self.followers
+            for name, log in follower.witness.logs.items()
         }
 
     async def run(self) -> None:
@@ -194,12 +228,12 @@ class Crowd:
         """Until everybody has a snapshot of everything. Raises Broken after so many seconds."""
         try:
             async with asyncio.timeout(patience):
-                await self._until(lambda: all(f.witness.complete for f in self.followers))
+                await self._until(lambda: not any(f.witness.missing for f in self.followers))
         except TimeoutError:
-            late = [f.witness.name for f in self.followers if not f.witness.complete]
-            raise Broken(f"no first snapshot within {patience:g} s: {', '.join(late)}") from None
+            late = [follower.late() for follower in self.followers if follower.witness.missing]
+            raise Broken(f"no first snapshot within {patience:g} s", history=late) from None
 
-    async def equal(self, expected: dict[str, dict[str, Row]], patience: float) -> None:
+    async def equal(self, expected: Truth, patience: float) -> None:
         """Until everybody holds what is expected. Raises Broken after so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
@@ -207,7 +241,7 @@ class Crowd:
                 return
         raise self._different(expected) or Broken(f"equal, but not within {patience:g} s")
 
-    def _different(self, expected: dict[str, dict[str, Row]]) -> Broken | None:
+    def _different(self, expected: Truth) -> Broken | None:
         differences = (follower.different(expected) for follower in self.followers)
         return next((found for found in differences if found is not None), None)
 

@@ -24,6 +24,9 @@ PARTS = range(3)
 BEACON = "beacon"
 """A topic of one row that everybody follows; its `n` tells how far a follower is."""
 
+ENTRIES = "entries"
+"""A log table: rows are only ever added."""
+
 _ODD = ["", "/", "%", " é", '"', "😀", "\\", "?x=1", "#", "+", "'", "..", "%2F"]
 _EXTRAS = {
     "numeric(12,2)": ["18.50", "-0.01", "NaN", "9999999999.99"],
@@ -102,7 +105,7 @@ class Schema:
     config: str = field(init=False)
 
     def __post_init__(self) -> None:
-        everything = [_BEACON, "CREATE SEQUENCE births;", *(table.ddl for table in self.tables)]
+        everything = [_OWN, "CREATE SEQUENCE births;", *(table.ddl for table in self.tables)]
         object.__setattr__(self, "ddl", "\n".join(everything))
         tables = "".join(table.yaml for table in self.tables)
         object.__setattr__(self, "config", _CONFIG.format(**self.options) + tables)
@@ -122,10 +125,21 @@ class Schema:
         ]
         return [beacon, *groups, *singles]
 
+    def log(self, random: Random, *, whole: bool) -> Topic:
+        """The log topic of one follower."""
+        if whole:
+            return Topic(ENTRIES, ENTRIES, {})
+        group = random.choice(GROUPS)
+        return Topic(f"groups/{group}/{ENTRIES}", ENTRIES, {"grp": group})
 
-_BEACON = f"""
+
+_OWN = f"""
 CREATE TABLE {BEACON} (id int PRIMARY KEY, n int NOT NULL);
 INSERT INTO {BEACON} VALUES (1, 0);
+CREATE SEQUENCE numbers;
+CREATE TABLE {ENTRIES} (
+    id bigint PRIMARY KEY DEFAULT nextval('numbers'), grp int NOT NULL, note text
+);
 """
 
 _CONFIG = f"""\
@@ -137,6 +151,7 @@ durable: {{durable}}
 server: {{{{port: 0, drain: 2s}}}}
 tables:
   {BEACON}: {{{{topics: [{BEACON}]}}}}
+  {ENTRIES}: {{{{mode: log, topics: [{ENTRIES}, "groups/{{{{grp}}}}/{ENTRIES}"]}}}}
 """
 
 

@@ -8,25 +8,29 @@ The rules, checked with every message, across connections and instances:
   gave way to another state of its key comes back only with a higher one.
 - A topic holds only its own rows, and nothing is shown that was rolled back.
 
+Log topics have rules of their own (`reading`). What a failover has lost is not held against
+anybody (`history`).
+
 Folding is that of tests/support/replica.py, by the client rules of docs/protocol.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.reading import START, Reading, Wrong
 from tests.chaos.schema import BEACON, NEVER, identity
 from tests.support.replica import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tests.chaos.history import Shared
     from tests.chaos.schema import Row, Topic
 
 _KEPT = 12
-_TIES = 200_000
 _NEVER = f'"{NEVER}"'
 
 
@@ -41,20 +45,6 @@ class Broken(Exception):  # noqa: N818
         self.history = list(history)
 
 
-class Ties:
-    """What each version of each key showed, shared by all followers; the oldest are forgotten."""
-
-    def __init__(self) -> None:
-        self._shown: OrderedDict[tuple[str, str, str], int] = OrderedDict()
-
-    def agree(self, topic: str, key: str, version: str, row: Row | None) -> bool:
-        place, digest = (topic, key, version), hash(repr(row))
-        known = self._shown.setdefault(place, digest)
-        if len(self._shown) > _TIES:
-            self._shown.popitem(last=False)
-        return known == digest
-
-
 class Told:
     """One topic."""
 
@@ -66,24 +56,60 @@ class Told:
         self.previous: dict[str, Row] = {}
         self.newest = ""
         self.versions: dict[str, str] = {}
-        self.lives: dict[str, dict[int, int]] = defaultdict(dict)
+        self.lives: dict[tuple[str, int], dict[int, int]] = defaultdict(dict)
         self.history: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_KEPT))
 
 
 class Witness:
-    """One follower's; `take` raises Broken."""
+    """One follower's, of topics and log topics; `take` raises Broken."""
 
-    def __init__(self, name: str, topics: list[Topic], ties: Ties) -> None:
+    def __init__(self, name: str, topics: list[Topic], logs: list[Topic], shared: Shared) -> None:
         self.name = name
         self.told = {topic.name: Told(topic) for topic in topics}
-        self.messages = self.resumed = 0
+        self.logs = {topic.name: Reading(topic, shared.order) for topic in logs}
+        self.messages = self.resumed = self.events = 0
         self.beacon = -1
         self.instance = "?"
-        self._ties = ties
+        self._shared = shared
 
     @property
-    def complete(self) -> bool:
-        return all(told.complete for told in self.told.values())
+    def topics(self) -> list[str]:
+        return [*self.told, *self.logs]
+
+    @property
+    def missing(self) -> list[str]:
+        """Topics that it has not been told wholly, or not from their beginning."""
+        everything = {**self.told, **self.logs}
+        return [name for name, one in everything.items() if not one.complete]
+
+    @property
+    def astray(self) -> bool:
+        """Whether it has to come back, to begin a log again."""
+        return any(log.astray for log in self.logs.values())
+
+    def since(self) -> dict[str, str | None]:
+        """Where to go on with each topic."""
+        for log in self.logs.values():
+            log.astray = False
+        states = {name: told.cursor for name, told in self.told.items()}
+        return states | {name: log.since for name, log in self.logs.items()}
+
+    def mark(self) -> None:
+        """The id of a stream stands for all that has come so far."""
+        for log in self.logs.values():
+            log.mark()
+
+    def position(self, last_id: str) -> str:
+        """The last id, with the beginning of the logs that it has no place in."""
+        known = last_id.split(",") if last_id else [""] * len(self.topics)
+        places = dict(zip(self.topics, known, strict=True))
+        for name, log in self.logs.items():
+            log.astray = False
+            log.rewind()
+            if not log.complete or not places[name]:
+                log.begin()
+                places[name] = START
+        return ",".join(places.values())
 
     def take(self, text: str) -> None:
         self.messages += 1
@@ -91,6 +117,8 @@ class Witness:
         kind = message["type"]
         if kind == "welcome":
             self.instance = message["instance"]
+        elif message.get("topic") in self.logs:
+            self._log(self.logs[message["topic"]], message)
         elif kind == "subscribed":
             told = self.told[message["topic"]]
             told.complete = message["resumed"] and told.complete
@@ -103,6 +131,17 @@ class Witness:
             self._error(message)
         if message.get("topic") in self.told:
             self._place(self.told[message["topic"]], message)
+
+    def _log(self, log: Reading, message: dict[str, Any]) -> None:
+        self.events += message["type"] == "event"
+        try:
+            log.take(message)
+        except Wrong as wrong:
+            raise self._misread(log, wrong) from None
+
+    def _misread(self, log: Reading, wrong: Wrong) -> Broken:
+        where = f"{self.name}, {log.topic.name}, told by {self.instance}"
+        return Broken(f"{where}: {wrong}", log.topic.table, wrong.key)
 
     def _place(self, told: Told, message: dict[str, Any]) -> None:
         """Where to resume, by the rules of docs/protocol.md."""
@@ -145,7 +184,7 @@ class Witness:
             raise self._broken(told, key, f"a version fell from {least}: {text[:500]}")
 
     def _row(self, told: Told, key: str, version: str, row: Row | None, before: Row | None) -> None:
-        if not self._ties.agree(told.topic.name, key, version, row):
+        if not self._shared.ties.agree(told.topic.name, key, version, row):
             raise self._broken(told, key, f"two states of version {version}, one of them {row}")
         if row is None:
             return
@@ -156,10 +195,10 @@ class Witness:
         if told.topic.name == BEACON:
             self.beacon = max(self.beacon, row["n"])
         else:
-            self._life(told, key, row, before)
+            self._life(told, key, self._shared.histories.of(version), row, before)
 
-    def _life(self, told: Told, key: str, row: Row, before: Row | None) -> None:
-        lives, born, counter = told.lives[key], row["born"], row["counter"]
+    def _life(self, told: Told, key: str, history: int, row: Row, before: Row | None) -> None:
+        lives, born, counter = told.lives[key, history], row["born"], row["counter"]
         highest = lives.get(born, -1)
         returned = counter == highest and (before is None or before["born"] != born)
         if counter < highest or (returned and not told.topic.returning):
@@ -174,8 +213,13 @@ class Witness:
         where = f"{self.name}, {told.topic.name} {key}"
         return Broken(f"{where}: {what}", told.topic.table, key, told.history[key])
 
-    def difference(self, expected: dict[str, dict[str, Row]]) -> Broken | None:
+    def difference(
+        self, expected: dict[str, dict[str, Row]], events: dict[str, dict[int, Row]]
+    ) -> Broken | None:
         """The first key that is not as expected, by topic and key; None if all are."""
+        for name, log in self.logs.items():
+            if (wrong := log.difference(events[name])) is not None:
+                return self._misread(log, wrong)
         for name, told in self.told.items():
             held, right = told.held.rows, expected[name]
             if not told.complete:

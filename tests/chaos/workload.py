@@ -1,4 +1,4 @@
-"""Writers: random transactions at a given rate, and a journal of what they did to which key.
+"""Writers: random transactions at a given rate.
 
 A writer is a thread with a session of its own. `pause` returns between two transactions of
 each. A write may fail for what the application did itself (a key that is taken, a
@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
-from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from tests.chaos.schema import GROUPS, NEVER, identity
+from tests.chaos.schema import ENTRIES, GROUPS, NEVER, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from tests.chaos.journal import Journal, Outage
     from tests.chaos.schema import Schema, Table
 
 # The last is what PostgreSQL says of a row that another transaction moved to another partition.
@@ -30,54 +29,23 @@ _OWN = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
 )
-_KEPT = 30
 
 
 class Rollback(Exception):  # noqa: N818
     """Ends a transaction or savepoint that shall not have happened."""
 
 
-class Outage:
-    """When the database was out of the application's reach, by a fault's doing."""
-
-    def __init__(self) -> None:
-        self._open = 0
-        self._ended = float("-inf")
-
-    @contextmanager
-    def declared(self) -> Iterator[None]:
-        self._open += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
-            self._ended = time.monotonic()
-
-    def explains(self, since: float) -> bool:
-        """Whether something that began at `since` and failed now may have failed by it."""
-        return self._open > 0 or self._ended >= since
-
-
-class Journal:
-    """The latest writes of each key and of each table, for the report of a failure."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_KEPT))
-        self.writes = 0
-        self.kinds: dict[str, int] = defaultdict(int)
-
-    def note(self, place: str, text: str) -> None:
-        self._entries[place].append(f"{time.monotonic():.3f} {text}")
-
-    def about(self, table: str, key: str) -> list[str]:
-        return [*self._entries[table], *self._entries[f"{table} {key}"]]
-
-
 class Writer(threading.Thread):
-    """Writes to `url` until `stop`; one transaction at a time holds `gate`."""
+    """Writes to where `url` says until `stop`; one transaction at a time holds `gate`."""
 
     def __init__(
-        self, url: str, schema: Schema, seed: str, rate: float, journal: Journal, outage: Outage
+        self,
+        url: Callable[[], str],
+        schema: Schema,
+        seed: str,
+        rate: float,
+        journal: Journal,
+        outage: Outage,
     ) -> None:
         super().__init__(name=f"writer {seed}", daemon=True)
         self._url = url
@@ -98,7 +66,7 @@ class Writer(threading.Thread):
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as session:
+                with psycopg.connect(self._url(), autocommit=True, connect_timeout=5) as session:
                     while not self._stopping.is_set():
                         due = max(due, time.monotonic() - 3)
                         began = time.monotonic()
@@ -167,6 +135,9 @@ class Transaction:
             del self._log[before:]
 
     def _statement(self, note: str) -> None:
+        if self._random.random() < 0.15:
+            self._append(note)
+            return
         table = self._random.choice(self._schema.tables)
         if table.child and self._random.random() < 0.4:
             self._child(table, table.child, note)
@@ -254,6 +225,24 @@ class Transaction:
             self._session.execute(f"TRUNCATE {table.name}")
             self._log.append((table.name, "TRUNCATE"))
             self._journal.kinds["truncates"] += 1
+
+    def _append(self, note: str) -> None:
+        """Rows of the log, of which some have a number that was taken early, or any at all."""
+        group, roll = self._random.choice(GROUPS), self._random.random()
+        number: int | None = None
+        if roll < 0.2:
+            (number,) = self._session.execute("SELECT nextval('numbers')").fetchone() or (0,)
+            self._session.execute("SELECT pg_sleep(random() * 0.01)")
+        elif roll < 0.4:
+            number = -self._random.randrange(1, 2**50)
+        statement = f"INSERT INTO {ENTRIES} (grp, note) SELECT %s, %s FROM generate_series(1, %s)"
+        values: tuple[object, ...] = (group, note, self._random.choice([1, 1, 1, 3]))
+        if number is not None:
+            statement = f"INSERT INTO {ENTRIES} VALUES (%s, %s, %s)"
+            values = (number, group, note)
+        self._do("log rows", ENTRIES, number, statement, *values)
+        if self._random.random() < 0.03:
+            self._session.execute("SELECT pg_sleep(random() * 0.4)")
 
     def _child(self, table: Table, child: str, note: str) -> None:
         n, (owner, *_) = self._random.randint(1, 60), self._key(table)

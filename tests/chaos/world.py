@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bridge.demo.postgres import Postgres
+    from tests.chaos.cluster import Cluster
     from tests.chaos.fleet import Fleet
+    from tests.chaos.history import Histories
     from tests.chaos.schema import Schema
     from tests.chaos.workload import Outage
 
@@ -29,25 +31,43 @@ PATIENCE = 60.0
 
 
 class World:
-    """`off_loop` runs what blocks on a thread that lives as long as the server."""
+    """`off_loop` runs what blocks on a thread that lives as long as the server.
+
+    `ahead`: the epoch is, as after a clock was set back, ahead of the time.
+    """
 
     def __init__(
         self,
-        postgres: Postgres,
+        cluster: Cluster,
         thread: ThreadPoolExecutor,
         database: str,
         schema: Schema,
         directory: Path,
         outage: Outage,
+        histories: Histories,
     ) -> None:
-        self.postgres = postgres
+        self.cluster = cluster
         self.database = database
-        self.url = postgres.url(database)
         self.schema = schema
         self.directory = directory
         self.outage = outage
+        self.histories = histories
+        self.ahead = False
         self.fleet: Fleet
         self._thread = thread
+
+    @property
+    def postgres(self) -> Postgres:
+        """The primary now."""
+        return self.cluster.primary
+
+    @property
+    def url(self) -> str:
+        return self.postgres.url(self.database)
+
+    def moved(self) -> None:
+        """Another server is the primary."""
+        self.fleet.aim(self.postgres.port)
 
     async def off_loop(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(

@@ -8,6 +8,7 @@ strand   the same for ever, for the connections that are open now; new ones pass
          is when a firewall has forgotten them
 slow     seconds that pass between two pieces of 64 KiB: a link that has little room
 refuse   new connections are refused until `accept`; open ones stay
+aim      new connections go somewhere else
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class Proxy:
         """How many are open now."""
         return len(self._pairs)
 
+    def aim(self, host: str, port: int) -> None:
+        """New connections go there."""
+        self._upstream = host, port
+
     def cut(self) -> None:
         for task, pair in self._pairs.items():
             _reset(pair)
@@ -104,12 +109,18 @@ class Proxy:
             pair.append(far_writer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, far_writer, thawed))
-                group.create_task(self._pump(far_reader, pair[0], thawed))
+                group.create_task(self._answer(far_reader, pair[0], thawed))
         except* OSError:
             _reset(pair)
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(*self._upstream)
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, thawed: asyncio.Event
+    ) -> None:
+        """What comes back from upstream."""
+        await self._pump(reader, writer, thawed)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, thawed: asyncio.Event
