@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect as websocket
 
-from tests.support import http
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
 from tests.support.replica import following, rows
+from tests.support.silent import Measured, narrow, silent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     import psycopg
 
-    from tests.support.commands import Serving
     from tests.support.replica import Replica
 
 CELLS = """
@@ -36,15 +33,6 @@ INSERT INTO cells SELECT id, 0, repeat('x', 20000) FROM generate_series(1, 20) i
 CONFIG = "  cells:\n    debounce: 5ms\n    max_wait: 10ms\n"
 
 READING, SILENT = 50, 20
-
-
-def narrow(address: str) -> socket.socket:
-    """A connection whose own end takes little."""
-    line = socket.socket()
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-    url = urlsplit(address)
-    line.connect((url.hostname, url.port))
-    return line
 
 
 @asynccontextmanager
@@ -107,47 +95,6 @@ async def test_one_who_reads_slowly_always_gets_the_newest_states(
         assert (len(heard) - behind) * 20_000 < 600_000
 
 
-def silent(address: str, number: int) -> socket.socket:
-    """One who asks for everything and reads nothing of it; every other one for a stream."""
-    line = narrow(address)
-    host = f"Host: {urlsplit(address).netloc}"
-    if number % 2:
-        line.sendall(f"GET /sse?topic=cells HTTP/1.1\r\n{host}\r\n\r\n".encode())
-        return line
-    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
-    key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
-    line.sendall(f"GET /ws HTTP/1.1\r\n{host}\r\n{upgrade}\r\n{key}\r\n\r\n".encode())
-    while not line.recv(1):
-        pass
-    line.sendall(_masked(b'{"type":"subscribe","topic":"cells"}'))
-    return line
-
-
-def _masked(text: bytes) -> bytes:
-    """A text frame of a client, whose mask is of zeros."""
-    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
-
-
-class Measured:
-    """What the process of a bridge says of itself."""
-
-    def __init__(self, serving: Serving) -> None:
-        self._address = serving.address
-        self._status = Path(f"/proc/{serving.process.pid}/status")
-
-    def memory(self) -> int:
-        """Resident, in bytes."""
-        return int(self._status.read_text().partition("VmRSS:")[2].split()[0]) * 1024
-
-    async def metric(self, name: str) -> float:
-        page = (await http.get(self._address, "/metrics")).body.decode()
-        return float(next(x for x in page.splitlines() if x.startswith(f"{name} ")).split()[1])
-
-    async def until(self, name: str, value: float) -> None:
-        while await self.metric(name) != value:
-            await asyncio.sleep(0.05)
-
-
 async def test_those_who_never_read_cost_a_bounded_amount_and_delay_nobody(
     database: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -167,7 +114,7 @@ async def test_those_who_never_read_cost_a_bounded_amount_and_delay_nobody(
         ]
         before = bridge.memory()
         for n in range(SILENT):
-            stack.callback((await asyncio.to_thread(silent, serving.address, n)).close)
+            stack.callback((await asyncio.to_thread(silent, serving.address, n, "cells")).close)
         await bridge.until("rowcast_subscribers", READING + SILENT)
         for n in range(1, 251):
             await asyncio.to_thread(admin.execute, "UPDATE cells SET n = %s", (n,))
