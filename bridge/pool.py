@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from bridge.link import Connection, heeding, keepalives
 from bridge.tables import SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from bridge.config import Config
 
 SIZE = 4
@@ -47,6 +49,15 @@ class Pool(AsyncConnectionPool[Connection]):
                 await self.putconn(given)
             raise
         return given
+
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[Connection]:  # noqa: ASYNC109
+        """Without the commit that ends the block elsewhere: each statement is its own."""
+        given = await self.getconn(timeout)
+        try:
+            yield given
+        finally:
+            await self.putconn(given)
 
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109
         """To its end, also where who closes it is cancelled once more: else nobody closes

@@ -28,14 +28,16 @@ SELECT lpad(to_hex(e.epoch), 16, '0') || '.' || lpad(to_hex(
 FROM {epoch} e, pg_current_snapshot() s
 """
 
+# The JSON is made above the join: below it, PostgreSQL would make that of every row of a table
+# so small that it reads it whole.
 _LOAD = """
-SELECT v.version, k.n, k.key, t.texts, t.row
+SELECT v.version, k.n, k.key, CASE WHEN {found} THEN ARRAY[{texts}] END AS texts,
+       CASE WHEN {found} THEN {row} END AS row
 FROM ({version}) v,
      LATERAL (SELECT {raw}, n, {casts},
                      (SELECT to_jsonb(r.*)::text FROM (SELECT {typed}) r) AS key
               FROM unnest({arrays}) WITH ORDINALITY AS u({raw}, n) OFFSET 0) k
-LEFT JOIN LATERAL (SELECT ARRAY[{texts}] AS texts, {row} AS row FROM {source}
-                   WHERE {match}) t ON true
+LEFT JOIN {source} ON {match}
 """
 
 _SNAPSHOT = """
@@ -71,16 +73,19 @@ FROM {table} t, {asked} k WHERE {match}
 
 
 class Statements:
-    """Composed once each. `schema` is where the epoch lives, `limit` a snapshot's most rows."""
+    """Composed and written out once each.
+
+    `schema` is where the epoch lives, `limit` a snapshot's most rows.
+    """
 
     def __init__(self, schema: str, limit: int) -> None:
         self._version = sql.SQL(_VERSION).format(epoch=sql.Identifier(schema, "epoch"))
         self._limit = sql.Literal(limit + 1)
-        self.load = cache(self._load)
-        self.snapshot = cache(self._snapshot)
-        self.keys = cache(self._keys)
+        self.load = cache(lambda table: _written(self._load(table)))
+        self.snapshot = cache(lambda *what: _written(self._snapshot(*what)))
+        self.keys = cache(lambda *what: _written(self._keys(*what)))
         self.typed = cache(_typed)
-        self.parents = cache(_parents)
+        self.parents = cache(lambda *what: _written(_parents(*what)))
 
     def _load(self, table: Table) -> sql.Composed:
         """Keys → (version, n from 1, key JSON, texts, row) each; texts and row NULL if gone."""
@@ -93,9 +98,10 @@ class Statements:
                 sql.SQL("{} AS {}").format(_cast(n, column, "u"), column.identifier)
                 for n, column in enumerate(table.key)
             ),
+            found=sql.SQL("{} IS NOT NULL").format(sql.Identifier("t", table.key[0].name)),
             texts=_texts(table),
             row=_row(table),
-            source=_source(table),
+            source=sql.SQL("({})").format(_source(table)) if table.document else _source(table),
             match=_match(table.key),
         )
 
@@ -139,6 +145,11 @@ def _typed(table: Table, template: Template) -> sql.Composed:
     """One topic's values as what they have to be, without a look at any row."""
     columns = _columns(table, template)
     return sql.SQL(_TYPED).format(casts=_casts(columns), arrays=_arrays(columns), raw=_raw(columns))
+
+
+def _written(statement: sql.Composed) -> sql.Composed:
+    """Its parts put together, which psycopg would do for each execution."""
+    return sql.Composed([sql.SQL(statement.as_string(None))])
 
 
 def _parents(table: Table, parent: Parent) -> sql.Composed:
@@ -198,7 +209,9 @@ def _raw(columns: Sequence[Column]) -> sql.Composed:
 
 
 def _arrays(columns: Sequence[Column]) -> sql.Composed:
-    return _comma(sql.SQL(f"${n}::text[]") for n in range(1, max(1, len(columns)) + 1))
+    """What is asked for, so that a plan does not depend on how much: else PostgreSQL finds a
+    plan made for one key so much better than one for any number that it plans each read anew."""
+    return _comma(sql.SQL(f"(SELECT ${n}::text[])") for n in range(1, max(1, len(columns)) + 1))
 
 
 def _casts(columns: Sequence[Column]) -> sql.Composed:

@@ -74,6 +74,39 @@ async def snapshot(loader: Loader, table: Table, text: str, *values: str) -> Any
 # Keys.
 
 
+async def test_a_read_is_planned_once_however_many_keys_it_is_of(
+    admin: psycopg.Connection, loader: Loader, pool: AsyncConnectionPool[Any]
+) -> None:
+    watched = orders(admin, *((n, "a", "1") for n in range(100)))
+    for n in range(1, 60):
+        await loader.load(watched, [(str(n + m),) for m in range(n % 3 + 1)])
+    async with pool.connection() as connection:
+        found = await connection.execute(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements"
+        )
+        plans = await found.fetchall()
+    ((generic, custom),) = plans
+    # PostgreSQL makes five for the values that it is given, and then compares.
+    assert (generic > 0, custom) == (True, 5)
+
+
+async def test_a_key_is_read_whatever_becomes_of_other_rows(
+    admin: psycopg.Connection, loader: Loader
+) -> None:
+    orders(admin, (1, "a", "1"), (2, "a", "2"), (3, "a", "3"))
+    admin.execute("CREATE VIEW shares AS SELECT id, 10 / (id - 2) AS share FROM orders")
+    admin.execute("ANALYZE orders")  # so small that PostgreSQL reads all of it
+    watched = table(admin, document=(None, "shares"))
+    states, refused = await loader.load(watched, [("1",), ("3",)])
+    assert sorted(state.row or "" for state in states) == [
+        '{"id": 1, "share": -10}',
+        '{"id": 3, "share": 10}',
+    ]
+    assert refused == []
+    # One read, so nothing was bisected.
+    assert loader.reads == 1
+
+
 async def test_keys_that_are_there_and_keys_that_are_not(
     admin: psycopg.Connection, loader: Loader
 ) -> None:
