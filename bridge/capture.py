@@ -83,7 +83,7 @@ BEGIN
         END;
     END capture;
     IF kept <> '{{}}' AND to_regclass({store_name}) IS NOT NULL THEN
-        INSERT INTO {store} (slot, payload) SELECT {slot}, k FROM unnest(kept) AS k;
+        INSERT INTO {store} (slot, payload) SELECT {slot}, unnest(kept);
         -- Where transactions may be prepared, the bridge looks by itself: one that has
         -- notified cannot be. Nor is it rung for where an instance holds the lock, or asks
         -- for it: then it looks by itself, for rings commit one after the other.

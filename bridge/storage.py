@@ -108,9 +108,11 @@ def leaf(schema: str, store: str, n: int) -> sql.Identifier:
 
 
 def slot(schema: str, store: str) -> sql.Composed:
-    """SQL for the slot that is written to now."""
-    counter = sql.Identifier(schema, f"{store}_slot")
-    return sql.SQL("(SELECT (last_value % {})::int FROM {})").format(sql.Literal(SLOTS), counter)
+    """SQL for the slot that is written to now: asked of a function, for to scan a sequence as a
+    table is a good part of what capture costs. It is null until the sequence was first used."""
+    counter = sql.Literal(sql.Identifier(schema, f"{store}_slot").as_string(None))
+    last = sql.SQL("pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)").format(counter)
+    return sql.SQL("(SELECT (coalesce({}, 0) % {})::int)").format(last, sql.Literal(SLOTS))
 
 
 def pace(schema: str, store: str) -> sql.Composed:
