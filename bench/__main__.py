@@ -32,7 +32,13 @@ def main() -> int:
     arguments = _arguments()
     if arguments.render:
         return _render()
-    results = [measured(name, arguments) for name in arguments.names or NAMES]
+    results, failed = [], []
+    for name in arguments.names or NAMES:
+        try:
+            results.append(measured(name, arguments))
+        except Exception:  # whatever it is, the others are measured
+            failed.append(name)
+            console.print_exception(max_frames=4)
     if arguments.json:
         text = json.dumps([result.json() for result in results], indent=1, ensure_ascii=False)
         arguments.json.write_text(f"{text}\n", "utf-8")
@@ -42,7 +48,9 @@ def main() -> int:
         publish.keep(results)
         publish.render()
     console.print(screen.summary(results))
-    return 0
+    if failed:
+        console.print(f"failed, and kept as they were: {', '.join(failed)}", style="red")
+    return 1 if failed else 0
 
 
 def measured(name: str, arguments: argparse.Namespace) -> Result:

@@ -50,7 +50,7 @@ class Process:
 
     def cpu(self) -> float:
         """Seconds of processor time, user's and system's, of it and its children."""
-        return sum(_cpu(pid) for pid in _family(self.pid))
+        return cpu(self.pid)
 
     def memory(self) -> int:
         """Bytes resident, of it and its children; pages that they share count once."""
@@ -112,6 +112,11 @@ def python(module: str, *arguments: str) -> Iterator[Process]:
     """A module of this package, as a program."""
     with started([sys.executable, "-m", module, *arguments]) as process:
         yield process
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time, user's and system's, of a process and its children."""
+    return sum(_cpu(one) for one in _family(pid))
 
 
 def _family(pid: int) -> list[int]:

@@ -9,7 +9,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-TEXT, PING, PONG = 1, 9, 10
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 _UPGRADE = (
     "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -84,6 +84,7 @@ class Socket:
         self._line.sendall(upgrade(url))
         self._frames = Frames()
         self._waiting: list[bytes] = []
+        self._url, self._farewell = url, b""
         while not self._frames.open:
             self._read()
         for text in said:
@@ -109,10 +110,12 @@ class Socket:
 
     def _read(self) -> None:
         if not (data := self._line.recv(65536)):
-            raise ConnectionError("the server closed the connection")
+            raise ConnectionError(f"{self._url}: closed the connection: {self._farewell!r}")
         for opcode, body in self._frames.feed(data):
             if opcode == TEXT:
                 self._waiting.append(body)
+            elif opcode == CLOSE:
+                self._farewell = body
             elif opcode == PING:
                 self._line.sendall(frame(body, PONG))
 

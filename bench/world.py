@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from bench import processes
 from bench.processes import started
 from bridge import config, migrate
 from bridge.demo.postgres import Postgres, find_binaries
@@ -32,6 +33,9 @@ _METRIC = re.compile(r"^rowcast_(\w+?)(?:_total)?(?:\{[^}]*\})? ([\d.e+-]+)$", r
 
 class Database(Postgres):
     """A server of ours."""
+
+    def cpu(self) -> float:
+        return processes.cpu(self.pid)
 
     def said(self, application: str) -> int:
         """Statements of sessions by this name so far, where `statements` made it log them."""

@@ -12,5 +12,6 @@ NAMES = (
     "idle",
     "growth",
     "start",
+    "listeners",
     "rls",
 )
