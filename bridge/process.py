@@ -19,11 +19,12 @@ async def until_signalled(
     bridge: Bridge,
     started: Callable[[str, int], None],
     load: Callable[[], Config] | None = None,
+    life: int | None = None,
 ) -> None:
     """Run a bridge until SIGTERM or SIGINT drains it; a second signal ends the process at once.
 
-    At SIGHUP the bridge serves what `load` gives then, if it can. Raises the first of the
-    errors that ended it, if it was not asked to end.
+    At SIGHUP the bridge serves what `load` gives then, if it can. The end of `life`, a pipe,
+    is a stop too. Raises the first of the errors that ended it, if it was not asked to end.
     """
     loop = asyncio.get_running_loop()
 
@@ -35,6 +36,13 @@ async def until_signalled(
         loop.add_signal_handler(number, stop, number)
     if load is not None:
         loop.add_signal_handler(signal.SIGHUP, bridge.reload, load)
+
+    def orphaned(life: int) -> None:
+        loop.remove_reader(life)
+        bridge.stop()
+
+    if life is not None:
+        loop.add_reader(life, orphaned, life)
     try:
         await bridge.run(started)
     except* BridgeError as group:

@@ -7,11 +7,13 @@ import logging as logs
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from bridge.config import Config
 
@@ -52,17 +54,23 @@ def logging(parser: argparse.ArgumentParser, default: str = "info") -> None:
     )
 
 
-def start_logging(args: argparse.Namespace) -> None:
-    """For people on a terminal, JSON lines elsewhere."""
+def start_logging(args: argparse.Namespace, **always: object) -> None:
+    """For people on a terminal, JSON lines elsewhere; each says what is `always` so."""
     from bridge.flood import Flood
 
     handler = logs.StreamHandler(sys.stderr)
     handler.addFilter(Flood())
     handler.setFormatter(_Human() if sys.stderr.isatty() else _Json())
-    logs.basicConfig(level=args.log_level.upper(), handlers=[handler])
+    handler.addFilter(partial(_with, always))
+    logs.basicConfig(level=args.log_level.upper(), handlers=[handler], force=True)
     for chatty in ("websockets", "alembic"):
         logs.getLogger(chatty).setLevel(logs.WARNING)
     logs.getLogger("psycopg.pool").setLevel(logs.ERROR)
+
+
+def _with(always: Mapping[str, object], record: logs.LogRecord) -> bool:
+    vars(record).update(always)
+    return True
 
 
 _STANDARD = frozenset(vars(logs.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bridge.commands import options
+from bridge.commands import options, workers
 from bridge.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import argparse
 
     from bridge.config import Config, ServerConfig
+    from bridge.pipeline import Bridge
 
 HELP = "serve changes until SIGTERM or SIGINT; SIGHUP reads the config again"
 
@@ -26,18 +27,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from bridge import spans
-    from bridge.pipeline import Bridge
     from bridge.process import until_signalled
 
     load = partial(_load, args)
     config = load()
     options.start_logging(args)
+    if config.server.workers > 1:
+        return workers.serve(args, config.server, load, _bridge, partial(_announce, config.server))
+    asyncio.run(until_signalled(_bridge(config), partial(_announce, config.server), load))
+    return 0
+
+
+def _bridge(config: Config) -> Bridge:
+    from bridge import spans
+    from bridge.pipeline import Bridge
+
     bridge = Bridge(config)
     if (traced := spans.configured(bridge.instance)) is not None:
         bridge.on_flush.append(traced)
-    asyncio.run(until_signalled(bridge, partial(_announce, config.server), load))
-    return 0
+    return bridge
 
 
 def _load(args: argparse.Namespace) -> Config:

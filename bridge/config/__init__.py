@@ -89,6 +89,7 @@ class ServerConfig:
     inspector: bool = False
     tls: TlsConfig | None = None
     drain: float = 20.0
+    workers: int = 1
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,10 @@ class Server(Section):
     drain: Duration | None = _key(
         "How long subscribers may take to leave when the bridge stops.", default="20s"
     )
+    workers: Count | None = _key(
+        "Processes that share the port, each an instance by itself; for more than one core.",
+        default=1,
+    )
 
 
 class Limits(Section):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.presence import Presence
 
 
+METRICS = "/metrics"
 READYZ = "/readyz"
 _WATCHED = frozenset({"/healthz", READYZ, "/metrics"})
 _OPEN = _WATCHED | set(modules())
@@ -48,6 +49,11 @@ class Target(NamedTuple):
         return cls(path, query)
 
 
+def exposition(metrics: bytes) -> Response:
+    """Metrics in Prometheus's text format."""
+    return respond(HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", metrics)
+
+
 class Pages:
     """Answers by path. Only what a GET can do: there is nothing here that changes anything."""
 
@@ -55,7 +61,7 @@ class Pages:
         self._hub = hub
         self._presence = presence
         self._metrics = metrics
-        self._paths = {"/healthz": self._healthz, READYZ: self._readyz, "/metrics": self._text}
+        self._paths = {"/healthz": self._healthz, READYZ: self._readyz, METRICS: self._text}
         self._paths |= {path: partial(_module, code) for path, code in modules().items()}
         if inspector:
             self._paths |= {"/": _page, "/inspector/topics": self._topics}
@@ -64,6 +70,9 @@ class Pages:
     def watched(self, path: str) -> bool:
         """Whether this is for who watches over the bridge, whom no limit may keep away."""
         return path in _WATCHED
+
+    def metrics(self, method: str, path: str) -> bool:
+        return path == METRICS and method in ("GET", "HEAD")
 
     def guarded(self, path: str) -> bool:
         """Whether this shows what only those may see who have a token, where tokens are asked for.
@@ -99,9 +108,7 @@ class Pages:
         return json_answer(code, {"ready": ready, "reasons": []} | (status or {}))
 
     def _text(self) -> Response:
-        return respond(
-            HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", self._metrics.text()
-        )
+        return exposition(self._metrics.text())
 
     def _topics(self) -> Response:
         tables: dict[str, list[str]] = {}

@@ -20,7 +20,7 @@ from bridge.config.values import is_loopback
 from bridge.errors import BridgeError, LimitError, ProtocolError
 from bridge.gateways.access import Access, no_token, subprotocol
 from bridge.gateways.connection import WRITE_LIMIT, Connection
-from bridge.gateways.http import Pages, Target, refusal, text, too_large
+from bridge.gateways.http import Pages, Target, exposition, refusal, text, too_large
 from bridge.gateways.inspector import Inspector
 from bridge.gateways.limits import Limits
 from bridge.gateways.origins import allowed, readable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from bridge.config import Config
+    from bridge.gateways.siblings import Siblings
     from bridge.health import Health
     from bridge.hub import Hub
     from bridge.metrics import Metrics
@@ -84,6 +85,7 @@ class Gateway:
         tls = config.server.tls
         self._certificate = None if tls is None else Certificate(tls)
         self._server: Server | None = None
+        self.siblings: Siblings | None = None
         self._stopping = False
         self._unanswered: set[Connection] = set()
 
@@ -105,12 +107,15 @@ class Gateway:
                 close_timeout=CLOSING,
                 write_limit=(WRITE_LIMIT, WRITE_LIMIT // 4),
                 server_header=None,
+                reuse_port=settings.workers > 1 or None,
                 **self._secured(),
             )
         except OSError as error:
             raise BridgeError(
                 f"cannot listen on {settings.host}:{settings.port}: {error}"
             ) from error
+        if self.siblings is not None:
+            await self.siblings.start()
         host, port = self._server.sockets[0].getsockname()[:2]
         self.presence.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return host, port
@@ -130,6 +135,8 @@ class Gateway:
         if self._server is None:
             return
         self._server.close(close_connections=False)
+        if self.siblings is not None:
+            self.siblings.stop()
         for connection in self._unanswered:
             if not connection.streaming:
                 connection.allow(UNFINISHED)
@@ -190,6 +197,8 @@ class Gateway:
                 return refusal(entry.error or no_token())
         if asked:
             return await self.inspector.answer(request, target, entry)
+        if self.siblings is not None and self._pages.metrics(request.method, target.path):
+            return exposition(await self.siblings.metrics())
         trusted = ours and self._access.inspects(entry)
         return self._pages.answer(request.method, target.path, trusted=trusted)
 
