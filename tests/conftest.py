@@ -20,7 +20,7 @@ from hypothesis import settings
 
 from bridge.demo.postgres import Postgres, find_binaries
 from bridge.errors import DatabaseError
-from tests.support import External, Server, browser, connect, fresh_database
+from tests.support import External, Server, browser, connect, fresh_database, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,6 +40,12 @@ _SETTINGS = {"max_connections": "300"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pg", metavar="wheel|local|VERSION", help="which PostgreSQL to test with")
+    serving_role = "bridges connect with what `rowcast migrate --roles` grants, and no more"
+    parser.addoption("--as-serving-role", action="store_true", help=serving_role)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    serving.asked = config.getoption("--as-serving-role")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -12,6 +12,7 @@ import logging
 import math
 import random
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from websockets.asyncio.client import connect
 
 from bridge import delivery
 from tests.support.bridges import configure, running
+from tests.support.frames import CLOSE, GROUPS, LIMIT, PONG, close, received
 from tests.support.replica import following, rows
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from bridge.pipeline import Bridge
     from tests.support.bridges import Running
+    from tests.support.frames import Expected
 
 TABLE = """
 CREATE TABLE items (id int PRIMARY KEY, shelf text, n int);
@@ -45,7 +48,7 @@ async def bridge(
 ) -> AsyncIterator[Running]:
     admin.execute(TABLE)
     config = configure(
-        database, CONFIG, limits="{message: 1KiB, command_rate: 1000000, handshake: 500ms}"
+        database, CONFIG, limits=f"{{message: {LIMIT}, command_rate: 1000000, handshake: 500ms}}"
     )
     async with running(config) as bridge, following(bridge.url, "items") as witness:
         await witness.until(lambda: len(witness.held["items"].rows) == 5)
@@ -78,114 +81,63 @@ UPGRADE = (
 )
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, bits: int = 0) -> bytes:
-    """A masked frame of RFC 6455, 5.2, sound or not."""
-    head = bytes([(0x80 if fin else 0) | bits | opcode])
-    if len(payload) < 126:
-        head += bytes([0x80 | len(payload)])
-    else:
-        head += bytes([0x80 | 126]) + struct.pack("!H", len(payload))
-    mask = b"\x01\x02\x03\x04"
-    return head + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
-
-
-TEXT, BINARY, CLOSE, PING, PONG, MORE = 1, 2, 8, 9, 10, 0
-PINGS = b'{"type":"ping"}'
-SPLIT = "é".encode()
-
-FRAMES: dict[str, tuple[list[bytes], int | str]] = {
-    "binary": ([frame(BINARY, b"\0\xff")], "bad_message"),
-    "empty": ([frame(TEXT)], "bad_message"),
-    "not JSON": ([frame(TEXT, b"{")], "bad_message"),
-    "deep JSON": ([frame(TEXT, b"[" * 900)], "bad_message"),
-    "no object": ([frame(TEXT, b"7")], "bad_message"),
-    "names twice": ([frame(TEXT, b'{"type":"x","type":"ping"}')], "pong"),
-    "unknown": ([frame(TEXT, b'{"type":"drop table"}')], "unknown_type"),
-    "a byte a frame": (
-        [
-            frame(TEXT, PINGS[:1], fin=False),
-            *(frame(MORE, PINGS[n : n + 1], fin=False) for n in range(1, len(PINGS))),
-            frame(MORE),
-        ],
-        "pong",
-    ),
-    "a ping between fragments": (
-        [frame(TEXT, PINGS[:5], fin=False), frame(PING, b"x"), frame(MORE, PINGS[5:])],
-        "pong",
-    ),
-    "a character split between fragments": (
-        [frame(TEXT, b'"' + SPLIT[:1], fin=False), frame(MORE, SPLIT[1:] + b'"')],
-        "bad_message",
-    ),
-    "pongs nobody asked for": ([frame(PONG, b"x"), frame(TEXT, PINGS)], "pong"),
-    "not UTF-8": ([frame(TEXT, b"\xff\xfe")], 1007),
-    "half a character": ([frame(TEXT, b'"\xed\xa0\x80"')], 1007),
-    "not UTF-8 in the second fragment": (
-        [frame(TEXT, b"{", fin=False), frame(MORE, b"\xc0\xaf")],
-        1007,
-    ),
-    "too large": ([frame(TEXT, b" " * 1025)], 1009),
-    "too large in fragments": (
-        [frame(TEXT, b" " * 600, fin=False), frame(MORE, b" " * 600)],
-        1009,
-    ),
-    "a length of 2^63": ([b"\x81\xff" + b"\xff" * 8 + b"\0" * 4], 1009),
-    "a length of 2^62": ([b"\x81\xff\x40" + b"\0" * 7 + b"\0" * 4], 1009),
-    "not masked": ([b"\x81\x0f" + PINGS], 1002),
-    "reserved bit 1, as if compressed": ([frame(TEXT, PINGS, bits=0x40)], 1002),
-    "reserved bit 2": ([frame(TEXT, PINGS, bits=0x20)], 1002),
-    "reserved bit 3": ([frame(PING, bits=0x10)], 1002),
-    "opcode 3": ([frame(3, b"x")], 1002),
-    "opcode 15": ([frame(15, b"x")], 1002),
-    "a long ping": ([frame(PING, b"x" * 126)], 1002),
-    "a ping in fragments": ([frame(PING, b"x", fin=False)], 1002),
-    "nothing to continue": ([frame(MORE, b"x")], 1002),
-    "text within fragments": ([frame(TEXT, b"{", fin=False), frame(TEXT, b"}")], 1002),
-    "a close of one byte": ([frame(CLOSE, b"\x03")], 1002),
-    "a close with a code that is none": ([frame(CLOSE, struct.pack("!H", 999))], 1002),
-    "a close with a reserved code": ([frame(CLOSE, struct.pack("!H", 1006))], 1002),
-    "a close that is not UTF-8": ([frame(CLOSE, struct.pack("!H", 1000) + b"\xff")], 1007),
-    "a good close": ([frame(CLOSE, struct.pack("!H", 1000))], 1000),
-    "a close without a code": ([frame(CLOSE)], 1005),
-}
-
-
-def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """The opcode and payload of each of a server's frames."""
-    found = []
-    while data:
-        length, start = data[1], 2
-        if length == 126:
-            length, start = struct.unpack("!H", data[2:4])[0], 4
-        found.append((data[0] & 0x0F, data[start : start + length]))
-        data = data[start + length :]
-    return found
-
-
 async def test_frames(bridge: Running, subtests: pytest.Subtests) -> None:
-    for name, (sent, expected) in FRAMES.items():
-        with subtests.test(name):
-            await _frames(bridge, sent, expected)
+    tries = [
+        (name, b"".join(sent), expected, size)
+        for group in GROUPS.values()
+        for name, (sent, expected) in group.items()
+        for size in dict.fromkeys((len(sent[0]), 1))
+        if size > 1 or len(b"".join(sent)) < 200
+    ]
+    for n in range(0, len(tries), 20):
+        some = tries[n : n + 20]
+        found = await asyncio.gather(
+            *(_frames(bridge, *what) for _, *what in some), return_exceptions=True
+        )
+        for (name, *_, size), failure in zip(some, found, strict=True):
+            with subtests.test(f"{name} in writes of {size}"):
+                if failure is not None:
+                    raise failure
 
 
-async def _frames(bridge: Running, sent: list[bytes], expected: int | str) -> None:
+async def _frames(bridge: Running, sent: bytes, expected: Expected, size: int) -> None:
+    """Sent in writes of `size` bytes, up to the hundredth, and then the rest in one."""
     reader, writer = await asyncio.open_connection(*bridge.address.result())
     try:
         writer.write(UPGRADE)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 101 ")
-            writer.write(b"".join(sent))
-            if isinstance(expected, str):
-                await reader.readuntil(f'"{expected}"'.encode())
-                await reader.readuntil(b"}")
-                writer.write(frame(CLOSE, struct.pack("!H", 1000)))
-            rest = await reader.read()
+            got = bytearray()
+            reading = tasks.create_task(_read(reader, got))
+            pieces = [sent[n : n + size] for n in range(0, 100 * size, size)]
+            with suppress(ConnectionError):  # it may have heard enough before the end
+                for piece in (*pieces, sent[100 * size :]):
+                    writer.write(piece)
+                    await writer.drain()
+            while not isinstance(expected, int) and not _answered(got, expected):
+                assert not reading.done(), bytes(got)
+                await asyncio.sleep(0.001)
+            if not isinstance(expected, int):
+                writer.write(close(1000))
     finally:
         writer.close()
-    (end,) = [payload for opcode, payload in frames(rest) if opcode == CLOSE]
+    told = received(bytes(got))
+    (end,) = [payload for opcode, payload in told if opcode == CLOSE]
     code = struct.unpack("!H", end[:2])[0] if end else 1005
     assert code == (expected if isinstance(expected, int) else 1000)
+
+
+async def _read(reader: asyncio.StreamReader, got: bytearray) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(2**16):
+            got += data
+
+
+def _answered(got: bytearray, expected: str | list[bytes]) -> bool:
+    if isinstance(expected, str):
+        return f'"{expected}"'.encode() in got
+    return [payload for opcode, payload in received(bytes(got)) if opcode == PONG] == expected
 
 
 HOST = b"Host: 127.0.0.1\r\n"
@@ -265,7 +217,8 @@ async def test_bytes_of_any_kind(bridge: Running) -> None:
     """Sound ones with a few bytes changed, cut or doubled: no answer is a server's error."""
     chance = random.Random(7)
     sound = [sent for sent, _ in REQUESTS.values() if sent]
-    sound += [UPGRADE + b"".join(sent) for sent, _ in FRAMES.values()]
+    frames = [case for group in GROUPS.values() for case in group.values()]
+    sound += [UPGRADE + b"".join(sent)[:3000] for sent, _ in frames]
     for _ in range(40):
         mutants = [_mutated(chance, sound) for _ in range(10)]
         answers = await asyncio.gather(*(talk(bridge, data, eof=True) for data in mutants))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bridge import config as configuration
 from bridge import migrate
 from bridge.pipeline import Bridge
+from tests.support import serving as serving_role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +50,8 @@ async def running(config: Config, *, migrated: Config | bool = True) -> AsyncIte
     if migrated:
         installed = config if migrated is True else migrated
         await asyncio.to_thread(migrate.apply, installed, progress=lambda _line: None)
-    running = Running(Bridge(config))
+    running = Running(Bridge(await asyncio.to_thread(serving_role.lent, config)))
+    serving_role.lending(running.bridge)
     serving = asyncio.create_task(running.bridge.run(running.started))
     try:
         ready = asyncio.create_task(running.bridge.health.wait())
