@@ -29,6 +29,10 @@ RSA_BITS = 2048
 SET = 100
 """Keys that are read of a set; who publishes more has something else in mind."""
 
+# What the libraries raise for a JWK that is none is not written down anywhere.
+_NO_KEY = (PyJWTError, ValueError, TypeError, ArithmeticError, AttributeError, LookupError)
+_NO_KEY += (NotImplementedError, UnsupportedAlgorithm)
+
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
@@ -100,7 +104,7 @@ def _usable(listed: list[Any], algorithms: tuple[str, ...]) -> Iterator[tuple[st
         try:
             material = PyJWK.from_dict(jwk).key
             fit = _fit(material)
-        except (PyJWTError, ValueError, TypeError):
+        except _NO_KEY:
             continue
         own = (jwk["alg"],) if "alg" in jwk else fit if algorithms else fit[:1]
         if good := tuple(name for name in own if name in fit and name in (algorithms or own)):

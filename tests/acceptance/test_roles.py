@@ -155,16 +155,36 @@ async def test_who_writes_gets_no_rights_by_it(
         session.execute("INSERT INTO log (n) VALUES (5)")
         owned = admin.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'items'")
         assert owned.fetchone() == (urlsplit(roles.owner).username,)
-        functions = admin.execute(
-            "SELECT oid::regprocedure::text FROM pg_proc"
-            " WHERE pronamespace = 'rowcast'::regnamespace AND prosecdef"
-        ).fetchall()
-        assert functions, "some run as their owner"
-        pinned = admin.execute(
-            "SELECT bool_and(proconfig::text LIKE '%search_path=pg_catalog%') FROM pg_proc"
-            " WHERE pronamespace = 'rowcast'::regnamespace AND prosecdef"
-        ).fetchone()
-        assert pinned == (True,)
-        for (function,) in functions:
-            with pytest.raises(psycopg.Error):
-                session.execute(f"SELECT {function.partition('(')[0]}()")
+
+
+SAFE = """
+SELECT p.oid::regprocedure::text, p.prosecdef, pg_get_userbyid(p.proowner),
+       coalesce(p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false),
+       p.prorettype = 'trigger'::regtype,
+       has_function_privilege(%s, p.oid, 'EXECUTE'), p.prosrc ~* '\\yEXECUTE\\y'
+FROM pg_proc AS p WHERE p.pronamespace = 'rowcast'::regnamespace
+"""
+
+
+async def test_no_function_lends_rights(
+    roles: Roles, admin: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Every function there is in the schema, whichever those are by now."""
+    (tmp_path / "config.yaml").write_text(f"events: true\n{KEPT}")
+    assert (await Rowcast(tmp_path, roles.owner).run("migrate")).status == 0
+    owner, other = (urlsplit(url).username or "" for url in roles)
+    found = admin.execute(SAFE, [other]).fetchall()
+    assert sum(lends for _, lends, *_ in found) >= 3, "those of durable and log tables, and events"
+    for function, lends, owned_by, fixed, triggers, callable_, dynamic in found:
+        assert owned_by == owner, function
+        assert fixed, f"{function} has a search_path of its own"
+        assert not (lends and dynamic), f"{function} runs SQL that it makes up"
+        assert not (lends and callable_), f"{function} may be called by anybody"
+        if lends and triggers:
+            with connect(roles.serving) as session, pytest.raises(psycopg.Error):
+                session.execute(f"SELECT {function}")  # type: ignore[arg-type]
+            with connect(roles.serving) as session:
+                session.execute("CREATE TEMP TABLE mine (id int, n int)")
+                trigger = f"CREATE TRIGGER steal AFTER INSERT ON mine EXECUTE FUNCTION {function}"
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    session.execute(trigger)  # type: ignore[call-overload]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -202,6 +203,7 @@ def test_a_set_of_keys() -> None:
         {"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0", "alg": "HS256"},
         {"kty": "new", "kid": "unheard"},
         {"kty": "RSA", "kid": "broken", "n": "!", "e": 3},
+        jwk("rsa", kid="unsigned", alg="none"),
         7,
     )
     assert {kid: key.algorithms for kid, key in found.items()} == {"a": ("RS512",), "b": ("ES256",)}
@@ -222,6 +224,28 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
+_FIELDS = st.sampled_from(["kty", "crv", "n", "e", "x", "y", "d", "kid", "use", "alg", "oth"])
+_SAID = st.sampled_from(["RSA", "EC", "OKP", "P-521", "Ed448", "X25519", "none", "HS256", "AQAB"])
+
+
+@given(
+    st.lists(
+        st.builds(
+            dict.__or__,
+            st.sampled_from(["rsa", "ec", "ed"]).map(jwk),
+            st.dictionaries(_FIELDS, _SAID | _JSON, max_size=3),
+        )
+        | _JSON,
+        max_size=4,
+    )
+)
+def test_any_set_is_keys_or_none(listed: list[object]) -> None:
+    """One odd key spoils no other, and what is published ends nothing."""
+    assert set(published(jwk("ec384", kid="good"), *listed)) >= {"good"}
+    with suppress(ValueError):
+        published(*listed)
+
+
 _MADE: st.SearchStrategy[Callable[[], str]] = st.builds(
     by_hand,
     _JSON | st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit"]), _JSON),
