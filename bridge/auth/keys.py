@@ -30,8 +30,10 @@ SET = 100
 """Keys that are read of a set; who publishes more has something else in mind."""
 
 # What the libraries raise for a JWK that is none is not written down anywhere.
-_NO_KEY = (PyJWTError, ValueError, TypeError, ArithmeticError, AttributeError, LookupError)
-_NO_KEY += (NotImplementedError, UnsupportedAlgorithm)
+_NO_KEY: tuple[type[Exception], ...] = (
+    *(PyJWTError, ValueError, TypeError, ArithmeticError, AttributeError, LookupError),
+    *(NotImplementedError, UnsupportedAlgorithm),
+)
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
