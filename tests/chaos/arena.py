@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tests.chaos.plan import Plan
     from tests.chaos.schema import Schema
 
-QUICK = 3
+QUICK = 4
 """Faults at a time, those apart that take turns."""
 
 _RAISE = f"UPDATE {BEACON} SET n = n + 1 WHERE id = 1 RETURNING n"
@@ -57,7 +57,7 @@ async def run(plan: Plan, progress: Callable[[str], None] = lambda _line: None) 
             end = loop.time() + plan.seconds
             while loop.time() < end and not _enough(plan, report):
                 arena = Arena(plan, report, cluster, thread, Path(directory), progress)
-                await arena.round(min(end, loop.time() + plan.round_seconds))
+                await arena.round(end)
                 if (code := report.in_vain()) is not None:
                     raise Broken(f"{code} finds nothing to hit; renew it")
         except* Broken as group:
@@ -173,6 +173,7 @@ class Arena:
         # Who hops before it has seen everything once may never see it on a slow machine.
         await self._crowd.complete(self._plan.patience)
         self._crowd.move()
+        end = min(end, self._loop.time() + self._plan.round_seconds)
         while True:  # once at least, however long it took to get here
             await self._phase(self._loop.time() + self._random.uniform(*self._plan.phase))
             await self._calm()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Plan:
     """Times in seconds; `rate` is committed writes a second, and `readers` of the subscribers read
-    the log. After `hits` hits it ends early."""
+    the log. A round lasts `round_seconds` from when everybody has everything. After `hits` hits it
+    ends early."""
 
     seed: int
     seconds: float
@@ -21,7 +22,7 @@ class Plan:
     rate: float = 500.0
     round_seconds: float = 60.0
     phase: tuple[float, float] = (4.0, 10.0)
-    pause: tuple[float, float] = (0.0, 0.3)
+    pause: tuple[float, float] = (0.0, 0.2)
     patience: float = 60.0
     hits: int | None = None
     pg: str | None = None
