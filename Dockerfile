@@ -10,7 +10,7 @@ COPY . .
 # What builds the wheel is pinned as well: pip's own environment for that knows this variable.
 ENV PIP_CONSTRAINT=/src/constraints.txt
 RUN python -m venv /opt/rowcast \
-    && /opt/rowcast/bin/pip install --no-cache-dir ".[auth]" \
+    && /opt/rowcast/bin/pip install --no-cache-dir ".[auth,tracing]" \
     && /opt/rowcast/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim
