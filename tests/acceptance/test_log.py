@@ -37,8 +37,8 @@ async def test_elsewhere_it_is_json_and_refused_clients_do_not_flood_it(
     lines = [json.loads(line) for line in err.decode().splitlines()]
     assert all({"time", "level", "event"} <= line.keys() for line in lines)
     refused = [line["origin"] for line in lines if line["event"] == "origin refused"]
-    # A minute may pass on a slow machine, and with it come others.
-    assert BURST <= len(refused) < 2 * BURST
+    # On a slow machine minutes may pass, and each lets others through.
+    assert BURST <= len(refused) < 3 * BURST
     assert refused[0] == "http://evil0.example"
 
 
