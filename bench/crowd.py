@@ -198,7 +198,7 @@ def crowd(url: str, count: int, *say: str, ready: int = 0, mark: str = "") -> It
     """So many subscribers, all of them settled."""
     order = {"url": url, "count": count, "say": say, "ready": ready, "mark": mark}
     with python("bench.crowd", json.dumps(order)) as process:
-        process.says("^ready$", 120.0)
+        process.says("^ready$", 300.0)
         yield Crowd(process, count)
 
 

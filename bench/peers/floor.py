@@ -29,7 +29,7 @@ async def main(url: str, channel: str, table: str, port: int) -> None:
     listener = await psycopg.AsyncConnection.connect(url, autocommit=True)
     reader = await psycopg.AsyncConnection.connect(url, autocommit=True)
     await listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-    async with serve(hold, "127.0.0.1", port, compression=None):
+    async with serve(hold, "127.0.0.1", port, compression=None, ping_interval=None):
         connection = await joined
         async for notification in listener.notifies():
             found = await reader.execute(select, (notification.payload,), prepare=True)

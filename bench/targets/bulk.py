@@ -65,7 +65,7 @@ def measure(run: Run) -> Result:
         with connect(url) as writer, connect(url) as ear:
             ear.execute("LISTEN rowcast; LISTEN seed")
             warm = len(DESIGNS)
-            for number, design in run.turns(DESIGNS, 8, 3):
+            for number, design in run.turns(DESIGNS, 7, 3):
                 for name, statement in STATEMENTS.items():
                     text = statement.format(table=design, round=number, rows=rows)
                     elapsed = _timed(writer, text)

@@ -86,7 +86,7 @@ def message(n: int) -> str:
 
 def measure(run: Run) -> Result:
     subscribers = run.size((1_000, 5_000), (200,))
-    times = {count: max(10, run.size(200_000, 10_000) // count) for count in subscribers}
+    times = {count: max(10, run.size(120_000, 10_000) // count) for count in subscribers}
     lines = {ROWCAST: None, **{peer.name: peer for peer in peers.known(run.peers)}}
     found: dict[tuple[str, int], list[float]] = {}
     with postgres(run.pg) as server:

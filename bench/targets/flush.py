@@ -23,7 +23,7 @@ KEYS = 20
 
 
 def measure(run: Run) -> Result:
-    subscribers, times = run.size((1_000, 20), (200, 10))
+    subscribers, times = run.size((1_000, 12), (200, 10))
     lines = {ROWCAST: None, **{peer.name: peer for peer in peers.known(run.peers)}}
     found: dict[str, list[float]] = {}
     with postgres(run.pg) as server:

@@ -27,11 +27,11 @@ def measure(run: Run) -> Result:
     with postgres(run.pg) as server, ExitStack() as stack:
         lines = {times: burst.rowcast(stack, server, keys[times]) for times in TIMES}
         for _, times in run.turns(TIMES, 3, 1):
-            changes[times].append(lines[times](run.size(50_000, 10_000)).each)
+            changes[times].append(lines[times](run.size(32_000, 10_000)).each)
         for _, times in run.turns(TIMES, 3, 1):
             with fanout.ours(fanout.server_of(server), 1) as served:
                 count = subscribers[times]
-                cost = fanout.each(served, count, run.size(150_000, 6_000) // count, 1)
+                cost = fanout.each(served, count, run.size(96_000, 6_000) // count, 1)
                 deliveries[times].append(cost)
     rows = (
         row(f"a change, {keys[1]:,} keys × …, µs", *changes.values()),

@@ -24,7 +24,7 @@ LISTENERS = (1, 10, 100)
 
 
 def measure(run: Run) -> Result:
-    times = run.size(2_000, 300)
+    times = run.size(1_000, 300)
     found: dict[int, list[float]] = {count: [] for count in LISTENERS}
     with postgres(run.pg) as server:
         for _, count in run.turns(LISTENERS, 3, 1):
