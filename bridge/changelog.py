@@ -21,6 +21,7 @@ from bridge import storage
 from bridge.changes import Gap, Malformed, parse
 from bridge.cursor import Moment
 from bridge.errors import DatabaseError
+from bridge.statements import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,11 +92,10 @@ class Changelog:
         self._pool = pool
         self._settings = settings
         about = storage.about(schema, "changes")
-        self._about = sql.SQL(_ABOUT).format(about=about)
+        self._about = written(sql.SQL(_ABOUT).format(about=about))
         self._begin = sql.SQL(_BEGIN).format(about=about)
-        self._read = sql.SQL(_READ).format(
-            store=storage.relation(schema, "changes"), limit=sql.Literal(LIMIT + 1)
-        )
+        store, limit = storage.relation(schema, "changes"), sql.Literal(LIMIT + 1)
+        self._read = written(sql.SQL(_READ).format(store=store, limit=limit))
 
     async def begin(self) -> None:
         """Give the history an identity, if a crash has taken it."""

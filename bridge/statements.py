@@ -81,11 +81,11 @@ class Statements:
     def __init__(self, schema: str, limit: int) -> None:
         self._version = sql.SQL(_VERSION).format(epoch=sql.Identifier(schema, "epoch"))
         self._limit = sql.Literal(limit + 1)
-        self.load = cache(lambda table: _written(self._load(table)))
-        self.snapshot = cache(lambda *what: _written(self._snapshot(*what)))
-        self.keys = cache(lambda *what: _written(self._keys(*what)))
+        self.load = cache(lambda table: written(self._load(table)))
+        self.snapshot = cache(lambda *what: written(self._snapshot(*what)))
+        self.keys = cache(lambda *what: written(self._keys(*what)))
         self.typed = cache(_typed)
-        self.parents = cache(lambda *what: _written(_parents(*what)))
+        self.parents = cache(lambda *what: written(_parents(*what)))
 
     def _load(self, table: Table) -> sql.Composed:
         """Keys → (version, n from 1, key JSON, texts, row) each; texts and row NULL if gone."""
@@ -147,7 +147,7 @@ def _typed(table: Table, template: Template) -> sql.Composed:
     return sql.SQL(_TYPED).format(casts=_casts(columns), arrays=_arrays(columns), raw=_raw(columns))
 
 
-def _written(statement: sql.Composed) -> sql.Composed:
+def written(statement: sql.Composed) -> sql.Composed:
     """Its parts put together, which psycopg would do for each execution."""
     return sql.Composed([sql.SQL(statement.as_string(None))])
 
