@@ -136,6 +136,9 @@ def same_text(columns: Sequence[Column]) -> sql.Composed:
 
 def _differs(table: Table) -> sql.Composable:
     """`*<>` compares what is stored, for there are types without `=`, such as json."""
+    if table.changed is None and table.trigger == "row":
+        # Of `o.*` an old session's plan has the columns that there were when it was made.
+        return sql.SQL("OLD OPERATOR(pg_catalog.*<>) NEW")
     if table.changed is None:
         return sql.SQL("o.* OPERATOR(pg_catalog.*<>) n.*")
     led = table.parent.columns if table.parent else ()

@@ -69,6 +69,19 @@ def test_a_row_that_changes_its_partition(ear: Ear, connection: Connection) -> N
     }
 
 
+def test_a_column_that_came_later_counts_in_old_sessions(ear: Ear, connection: Connection) -> None:
+    """Of `OLD.*` their plans have the columns that there were."""
+    connection.execute("INSERT INTO orders VALUES (1, 10)")
+    for n in range(7):
+        connection.execute("UPDATE orders SET customer = %s", (n,))
+    ear.payloads()
+    connection.execute("ALTER TABLE orders ADD note text")
+    connection.execute("UPDATE orders SET note = 'x'")
+    assert ear.changes() == [Change("orders", ("1",), UPDATE)]
+    connection.execute("UPDATE orders SET note = note")
+    assert ear.changes() == []
+
+
 def test_truncate_of_the_root(ear: Ear, connection: Connection) -> None:
     connection.execute("TRUNCATE orders")
     assert ear.changes() == [GAP]
