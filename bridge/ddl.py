@@ -1,4 +1,5 @@
-"""The statements of capture: one function and up to four triggers per watched table.
+"""The statements of capture: a function and up to four triggers per watched table, and as many
+for a table that is audited.
 
 A trigger fires once per statement and sees the rows in transition tables; or, with
 `trigger: row`, once per row, and then always, as the apply of logical replication wants
@@ -11,11 +12,10 @@ one, would cost the application some hundred milliseconds for nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
-from bridge.capture import body, keeps
 from bridge.tables import SETTINGS
 
 if TYPE_CHECKING:
@@ -53,20 +53,32 @@ def settings(table: Table) -> tuple[tuple[str, str], ...]:
     return () if steady else tuple(SETTINGS.items())
 
 
-def function(schema: str, name: str, table: Table, comment: str) -> tuple[str, ...]:
+class Function(NamedTuple):
+    """What one is to be. `definer`: it runs as its owner. `settings` are those beside the two
+    that all have."""
+
+    name: str
+    body: str
+    settings: tuple[tuple[str, str], ...]
+    definer: bool
+    comment: str
+
+
+def function(schema: str, wanted: Function) -> tuple[str, ...]:
     """Statements that create or replace the function and say what it is. No table is locked."""
-    identifier = sql.Identifier(schema, name)
+    identifier = sql.Identifier(schema, wanted.name)
     create = _FUNCTION.format(
         function=identifier,
-        security=sql.SQL(" SECURITY DEFINER" if keeps(table) else ""),
-        settings=sql.SQL("").join(map(_setting, settings(table))),
-        tag=sql.SQL(f"${name}$"),  # a name made of a hash; the body does not contain it
-        body=sql.SQL(body(table, schema)),
+        security=sql.SQL(" SECURITY DEFINER" if wanted.definer else ""),
+        settings=sql.SQL("").join(map(_setting, wanted.settings)),
+        tag=sql.SQL(f"${wanted.name}$"),  # made of a hash; the body does not contain it
+        body=sql.SQL(wanted.body),
     )
-    describe = sql.SQL("COMMENT ON FUNCTION {}() IS {}").format(identifier, sql.Literal(comment))
+    comment = sql.Literal(wanted.comment)
+    describe = sql.SQL("COMMENT ON FUNCTION {}() IS {}").format(identifier, comment)
     # Whoever may run what runs as its owner could put it on a table of theirs.
     revoke = [sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(identifier)]
-    statements = [create, describe, *(revoke if keeps(table) else ())]
+    statements = [create, describe, *(revoke if wanted.definer else ())]
     return tuple(statement.as_string(None) for statement in statements)
 
 

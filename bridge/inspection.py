@@ -9,7 +9,8 @@ import psycopg
 from psycopg import sql
 
 from bridge import catalog, conditions, migrate, policies, roles
-from bridge.errors import BridgeError, CatalogError
+from bridge.drift import compatible, drift
+from bridge.errors import BridgeError, CatalogError, DatabaseError
 from bridge.gateways import access
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def _database(config: Config, connection: psycopg.Connection[Any]) -> Iterator[F
         return
     yield from _advice(config, facts)
     yield from _echo(config, connection)
+    try:
+        compatible(connection, config)
+    except DatabaseError as error:
+        yield Finding(config.schema, str(error))
+        return
     try:
         tables = catalog.resolved(connection, config)
     except CatalogError as error:
@@ -230,8 +236,10 @@ def _epoch(config: Config, connection: psycopg.Connection[Any], rights: str) -> 
 def _capture(
     config: Config, connection: psycopg.Connection[Any], tables: Mapping[str, Table]
 ) -> Iterator[Finding]:
-    for drift in migrate.drift(connection, config, tables):
-        yield Finding(drift.table or config.schema, f"{drift.message}; run `rowcast migrate`")
+    for one in drift(connection, config, tables):
+        yield Finding(
+            one.table or config.schema, f"{one.message}; run `rowcast migrate`", one.grave
+        )
     for said in migrate.left(config):
         yield Finding(config.schema, said, grave=False)
     for name, asked in catalog.asked(connection, config).items():

@@ -51,11 +51,17 @@ class InstalledEvents:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What the database has of the bridge: its schema, its `epoch`, its stores, and capture."""
+    """What the database has of the bridge: its schema, its `epoch`, its stores, and capture.
+
+    `mark` is the comment of `epoch`, which says of which version all of it is (`versions`).
+    `audited`: the store of what was audited may hold some.
+    """
 
     schema: bool = False
     epoch: bool = False
+    mark: str = ""
     stores: frozenset[str] = frozenset()
     events: InstalledEvents = InstalledEvents()
     triggers: tuple[InstalledTrigger, ...] = ()
     functions: tuple[InstalledFunction, ...] = ()
+    audited: bool = False

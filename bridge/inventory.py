@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from bridge import event_store
-from bridge.changes import STORES
+from bridge import event_store, versions
 from bridge.errors import DatabaseError
 from bridge.installed import Installed, InstalledEvents, InstalledFunction, InstalledTrigger
+from bridge.storage import STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 
 _OBJECTS = """
 SELECT pg_catalog.count(*) > 0,
-       coalesce(pg_catalog.array_agg(c.relname::text) FILTER (WHERE c.oid IS NOT NULL), '{}')
+       coalesce(pg_catalog.array_agg(c.relname::text) FILTER (WHERE c.oid IS NOT NULL), '{}'),
+       coalesce(pg_catalog.max(pg_catalog.obj_description(c.oid, 'pg_class'))
+                FILTER (WHERE c.relname = 'epoch'), '')
 FROM pg_catalog.pg_namespace AS s
 LEFT JOIN pg_catalog.pg_class AS c
-    ON c.relnamespace = s.oid AND c.relname IN ('epoch', 'changes', 'log', 'events', 'channels')
+    ON c.relnamespace = s.oid
+       AND c.relname IN ('epoch', 'changes', 'log', 'audit', 'events', 'channels')
 WHERE s.nspname = %s
+"""
+
+_SCHEMAS = """
+SELECT s.nspname, coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), '')
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+WHERE c.relname = 'epoch' AND c.relkind = 'r'
 """
 
 # A trigger for each row is copied to every partition; the copies follow their original,
@@ -61,7 +70,7 @@ SELECT p.proname, coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), ''), p.
            pg_catalog.pg_get_function_identity_arguments(p.oid),
            pg_catalog.obj_description(p.oid, 'pg_proc'))
 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS s ON s.oid = p.pronamespace
-WHERE s.nspname = %s AND (p.proname LIKE 'capture\\_%%' AND p.pronargs = 0
+WHERE s.nspname = %s AND (p.proname ~ '^(capture|audit)_' AND p.pronargs = 0
                           OR (p.proname, pg_catalog.oidvectortypes(p.proargtypes)) IN (
                               ('append', 'text, jsonb, bigint'),
                               ('publish', 'text, jsonb, jsonb, text, bigint')))
@@ -79,7 +88,7 @@ WHERE s.nspname = %s AND c.relname = %s
 
 def installed(connection: Connection[Any], schema: str) -> Installed:
     """What is installed by a bridge whose own schema is `schema`."""
-    own, found = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, ())
+    own, found, mark = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, (), "")
     with connection.transaction(force_rollback=True):
         # Definitions name everything in full where nothing is on the search path.
         connection.execute("SET LOCAL search_path = ''")
@@ -89,11 +98,25 @@ def installed(connection: Connection[Any], schema: str) -> Installed:
     return Installed(
         own,
         "epoch" in found and _filled(connection, schema, "epoch"),
+        mark,
         frozenset(STORES) & frozenset(found),
         _events(connection, schema, frozenset(found), functions),
         triggers=tuple(_trigger(*row) for row in triggers),
         functions=tuple(one for one in functions if one.name not in event_store.FUNCTIONS),
+        audited="audit" in found and _filled(connection, schema, "audit"),
     )
+
+
+def mark(connection: Connection[Any], schema: str) -> str:
+    """What the database says of the version of all of it; empty where it says nothing."""
+    row = connection.execute(_OBJECTS, (schema,)).fetchone()
+    return str(row[2]) if row else ""
+
+
+def schemas(connection: Connection[Any]) -> frozenset[str]:
+    """The schemas that are a bridge's own."""
+    rows = connection.execute(_SCHEMAS).fetchall()
+    return frozenset(name for name, written in rows if versions.read(written) is not None)
 
 
 def _events(
@@ -111,7 +134,7 @@ def _events(
 
 def whole(connection: Connection[Any], schema: str) -> None:
     """Raises `DatabaseError` where only the definitions of our tables were restored."""
-    _, found = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, ())
+    _, found, _ = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, (), "")
     if "epoch" in found and not _filled(connection, schema, "epoch"):
         raise DatabaseError(
             f"the schema {schema} has its tables without their rows, as from a dump of the"

@@ -10,8 +10,7 @@ respects too. One table per transaction, with a short lock_timeout, because whoe
 waits for a lock makes every later writer wait behind it. And every step can be run
 again: a migration that was killed is finished by the next one.
 
-Alembic and SQLAlchemy are imported where they are used; `drift`, which `serve` and
-`check` need, does without.
+Alembic and SQLAlchemy are imported where they are used.
 """
 
 from __future__ import annotations
@@ -20,17 +19,18 @@ import time
 from contextlib import contextmanager
 from hashlib import sha256
 from io import StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
-from bridge import catalog, event_store, history, inventory, roles, schema, triggers
+from bridge import audit, catalog, event_store, history, inventory, roles, schema, triggers
 from bridge.backoff import Backoff
+from bridge.drift import migratable
 from bridge.errors import DatabaseError
 from bridge.triggers import Plan, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import LiteralString
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from bridge.config import Config
     from bridge.history import Progress
-    from bridge.tables import Table
 
 T = TypeVar("T")
 
@@ -49,28 +48,12 @@ TRIES = 30
 _LOCK_TIMEOUT: LiteralString = "SET LOCAL lock_timeout = '500ms'"
 
 
-class Drift(NamedTuple):
-    """One difference between config and database; `table` is empty for the bridge's own objects."""
-
-    table: str
-    message: str
-
-
-def drift(connection: Connection[Any], config: Config, tables: Mapping[str, Table]) -> list[Drift]:
-    """What `rowcast migrate` would mend, but for revisions; empty where all is well."""
-    installed = inventory.installed(connection, config.schema)
-    if not installed.epoch:
-        return [Drift("", f"the schema {config.schema} is missing or not complete")]
-    captures = triggers.desired(tables.values(), config.schema)
-    steps = triggers.plan(captures, installed, config.schema)
-    return [Drift(step.table, step.finding) for step in steps]
-
-
 def plan(config: Config, versions: Path | None = None) -> Plan:
     """What `apply` would do now. Raises `CatalogError`, `DatabaseError`."""
     found = history.directory(history.alembic_config(config, versions=versions))
     with _connect(config) as connection:
         inventory.whole(connection, config.schema)
+        migratable(connection, config)
         waiting = history.pending(found, history.current(config, connection))
         steps: Iterable[Step] = _capture(config, connection)
     if history.reviewed(found):
@@ -83,9 +66,10 @@ def apply(config: Config, *, progress: Progress, versions: Path | None = None) -
     """Runs what `plan` says, telling each step. Raises `CatalogError`, `DatabaseError`."""
     from alembic import command
 
-    with _connect(config) as connection:
+    with _connect(config) as connection:  # before anything is changed
         inventory.whole(connection, config.schema)
-        catalog.asked(connection, config)  # before anything is changed
+        migratable(connection, config)
+        catalog.asked(connection, config)
     with _explained("migrate"):
         command.upgrade(history.alembic_config(config, progress, versions=versions), "heads")
 
@@ -98,6 +82,7 @@ def remove(config: Config, *, progress: Progress, versions: Path | None = None) 
         if not inventory.installed(connection, config.schema).schema:
             progress("nothing to remove")
             return
+        migratable(connection, config)
     with _explained("migrate --remove"):
         command.downgrade(history.alembic_config(config, progress, versions=versions), "base")
 
@@ -107,6 +92,7 @@ def script(config: Config, versions: Path | None = None) -> str:
     from alembic import command
 
     with _connect(config) as connection:
+        migratable(connection, config)
         current = history.current(config, connection)
     if not plan(config, versions):
         return "-- Nothing to do.\n"
@@ -245,8 +231,12 @@ def left(config: Config) -> list[str]:
 
 def _left(config: Config, connection: Connection[Any], *, removed: bool = False) -> list[str]:
     installed = inventory.installed(connection, config.schema)
-    said = event_store.left(config.schema, installed)
-    return [said] if said and (removed or not config.events) else []
+    audits = any(table.audit for table in config.tables.values())
+    found = (
+        (config.events, event_store.left(config.schema, installed)),
+        (audits, audit.left(config.schema, installed)),
+    )
+    return [said for asked, said in found if said and (removed or not asked)]
 
 
 def _unreviewed(step: Step) -> Step:

@@ -18,13 +18,10 @@ from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
 from bridge import gauges, pool
-from bridge.backoff import Backoff
 from bridge.changelog import Changelog
 from bridge.changes import Change, Gap, Lost, Ring
-from bridge.delivery import Delivery, reason
+from bridge.delivery import Delivery
 from bridge.durable import Durable
 from bridge.flow import Flow, relays
 from bridge.gateways.server import Gateway
@@ -37,7 +34,7 @@ from bridge.logbook import Logbook
 from bridge.logs import Logs
 from bridge.metrics import Metrics
 from bridge.pacing import Pacing
-from bridge.reload import Reload, resolved
+from bridge.reload import Reload, found
 from bridge.trace import Trace
 from bridge.watch import Watch
 
@@ -114,7 +111,7 @@ class Bridge:
 
     async def _work(self) -> None:
         """All but the gateway and the hub begins anew with a new config: subscribers stay."""
-        tables = await self._tables()
+        tables = await found(self.config, self.health)
         while True:
             async with asyncio.TaskGroup() as tasks:
                 serving = tasks.create_task(self._serve(tables))
@@ -177,18 +174,6 @@ class Bridge:
             gap=self._table_gap,
             concerns=self._concerns,
         )
-
-    # Getting to know the database.
-
-    async def _tables(self) -> dict[str, Table]:
-        backoff = Backoff()
-        while True:
-            try:
-                return await resolved(self.config)
-            except psycopg.Error as error:
-                self.health.fail("database", reason(error))
-                log.warning("database unreachable", extra={"reason": reason(error)})
-            await asyncio.sleep(backoff.delay())
 
     # Changes in.
 

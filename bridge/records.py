@@ -1,8 +1,12 @@
 """What a migration notes down at each capture function, in its COMMENT: JSON, for later looks.
 
-It names the table and holds a digest of what the function does, the condition as it was
-written, and, where the config says `exclude`, the columns that were sent at that time. A
-column that came later was looked at by nobody, so it is not sent before the next one.
+It names the table and holds a digest of what the function does, one of what it was asked
+to do, the condition as it was written, and, where the config says `exclude`, the columns
+that were sent at that time. A column that came later was looked at by nobody, so it is not
+sent before the next one.
+
+The second digest tells a function that another version of the bridge wrote from one that
+is wrong: it was asked for the same, and is as it was written.
 
 Names are a hash: PostgreSQL cuts names at 63 bytes without a word, and two that are cut
 to the same one would overwrite each other.
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bridge.tables import Table
+    from bridge.tables import Column, Table
 
 FORMAT = 2
 _OURS = "rowcast: "
@@ -40,12 +44,56 @@ def digest(text: str, settings: Iterable[tuple[str, str]]) -> str:
     return sha256(repr((words, sorted(settings))).encode()).hexdigest()
 
 
-def comment(table: Table, digest: str) -> str:
-    """What is written at the function."""
+def audit(table: Table, schema: str) -> str:
+    """The name of the function that writes down who changed it."""
+    return f"audit_{suffix(table, schema)}"
+
+
+def comment(table: Table, digest: str, asked: str | None = None) -> str:
+    """What is written at the function; `asked` is what of it, if it is not capture."""
     record: dict[str, Any] = {"format": FORMAT, "table": table.name, "sha256": digest}
+    if asked is not None:
+        return _OURS + json.dumps(record | {"asks": asked}, ensure_ascii=False)
+    record |= {"asks": asks(table)}
     record |= {"where": table.where} if table.where else {}
     record |= {"sent": list(table.sent)} if table.sent is not None else {}
     return _OURS + json.dumps(record, ensure_ascii=False)
+
+
+def asks(table: Table) -> str:
+    """A digest of what is asked of capture, the same in every version of the bridge.
+
+    An option that a version adds may only count where it is used, or every table of the
+    version before would look wrong.
+    """
+    parent = table.parent
+    asked = {
+        "name": table.name,
+        "key": _types(table.key),
+        "routing": _types(table.routing),
+        "where": table.where,
+        "operations": sorted(table.operations),
+        "changed": table.changed,
+        "trigger": table.trigger,
+        "position": table.position and table.position.name,
+        "durable": table.durable,
+        "served": table.served,
+        "parent": parent
+        and [parent.table, _types(parent.columns), _types(parent.key), parent.durable],
+    }
+    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _types(columns: Iterable[Column]) -> list[list[str]]:
+    return [[column.name, column.type] for column in columns]
+
+
+def another_version(wanted: str, written: str, digest: str) -> bool:
+    """Of two comments: whether the function, whose digest is given, is untouched and was asked
+    for the same."""
+    found, ours = _read(written), _read(wanted)
+    asked = found.get("asks")
+    return asked is not None and asked == ours.get("asks") and found.get("sha256") == digest
 
 
 def frozen(

@@ -11,19 +11,22 @@ import asyncio
 import logging
 from dataclasses import fields, is_dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from bridge import catalog
+from bridge.backoff import Backoff
 from bridge.delivery import reason
-from bridge.errors import BridgeError, CatalogError, ConfigError
+from bridge.drift import compatible
+from bridge.errors import BridgeError, CatalogError, ConfigError, DatabaseError
 from bridge.link import briefly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bridge.config import Config
+    from bridge.health import Health
     from bridge.tables import Table
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,22 @@ class Reload:
                 _refuse([reason(error)])
 
 
+async def found(config: Config, health: Health) -> dict[str, Table]:
+    """The same, as soon as the database can be reached and is of a version that goes together
+    with this one's. Raises CatalogError."""
+    backoff = Backoff()
+    while True:
+        try:
+            return await resolved(config)
+        except psycopg.Error as error:
+            health.fail("database", reason(error))
+            log.warning("database unreachable", extra={"reason": reason(error)})
+        except DatabaseError as error:
+            health.fail("database", str(error))
+            log.warning("database of another version", extra={"reason": str(error)})
+        await asyncio.sleep(backoff.delay())
+
+
 def _refuse(problems: list[str]) -> None:
     log.error("new config refused; the old one stays", extra={"problems": problems})
 
@@ -73,8 +92,14 @@ def _renewed(old: Config, load: Callable[[], Config]) -> Config:
 
 
 async def resolved(config: Config) -> dict[str, Table]:
-    """The config's tables as the database has them. Raises CatalogError, `psycopg.Error`."""
-    return await briefly(config.database, partial(catalog.resolved, config=config))
+    """The config's tables as the database has them. Raises CatalogError, `psycopg.Error`, and
+    DatabaseError where what is there is of a version that this one cannot work with."""
+    return await briefly(config.database, partial(_looked_up, config=config))
+
+
+def _looked_up(connection: psycopg.Connection[Any], config: Config) -> dict[str, Table]:
+    compatible(connection, config)
+    return catalog.resolved(connection, config)
 
 
 def differences(old: object, new: object) -> Iterator[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from bridge import audit
 from bridge.errors import CatalogError, Problem
 from bridge.parents import VIRTUAL, needed, parent_of
 from bridge.tables import Table
@@ -143,6 +144,7 @@ class _Join:
             position=self._position(key),
             durable=self._durable(self.entry),
             sent=sent if self.entry.exclude else None,
+            audit=audit.wanted(self.entry, self.relation, self._complain),
         )
 
     def related(self, tables: Mapping[str, Table]) -> Table:

@@ -4,6 +4,7 @@ The rules:
 
 - What is younger than `retention` stays, as long as the store is within its size: a slot
   is written to for a seventh of the time, or until it holds an eighth of the size.
+- Of `audit` the size does not count: what was done is kept for its time, or the disk is full.
 - What goes is noted *before* it goes, as the last transaction (`changes`) or number (`log`)
   of it, so that nobody takes what is left for everything there was.
 - One instance at a time, and nobody waits: where a transaction still writes to the oldest
@@ -12,6 +13,7 @@ The rules:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -37,10 +39,11 @@ _ALONE = "SELECT pg_try_advisory_xact_lock({key})"
 
 _PRUNE = """
 UPDATE {about} SET began = clock_timestamp(),
-    pruned = greatest(pruned, (SELECT max({number}) FROM {leaf}))
+    pruned = greatest(pruned, (SELECT {number} FROM {leaf}))
 """
+_BEGIN = "UPDATE {about} SET began = clock_timestamp()"
 
-_NUMBER = {"changes": "xid", "log": "seq"}
+_NUMBER = {"changes": "max(xid)", "log": "max(seq)"}
 
 
 class Size(NamedTuple):
@@ -55,12 +58,12 @@ class Size(NamedTuple):
 class Retention:
     """Of one store. Methods raise `psycopg.Error`."""
 
-    def __init__(self, schema: str, store: str, keep: float, size: int) -> None:
-        """`keep` in seconds, `size` in bytes."""
+    def __init__(self, schema: str, store: str, keep: float, size: int | None) -> None:
+        """`keep` in seconds, `size` in bytes or unbounded."""
         self._schema = schema
         self.store = store
         self._age = keep / (storage.SLOTS - 1)
-        self._size = size // storage.SLOTS
+        self._size = math.inf if size is None else size // storage.SLOTS
         self._counter = sql.Identifier(schema, f"{store}_slot")
 
     async def look(self, connection: AsyncConnection[Any]) -> Size | None:
@@ -107,8 +110,10 @@ class Retention:
         _, about = self._parts()
         leaf = storage.leaf(self._schema, self.store, slot % storage.SLOTS)
         await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(leaf))
-        number = sql.SQL(_NUMBER[self.store])
-        await connection.execute(sql.SQL(_PRUNE).format(about=about, number=number, leaf=leaf))
+        number = _NUMBER.get(self.store)
+        prune = sql.SQL(_PRUNE if number else _BEGIN)
+        noted = prune.format(about=about, number=sql.SQL(number or ""), leaf=leaf)
+        await connection.execute(noted)
         await connection.execute(sql.SQL("TRUNCATE {}").format(leaf))
 
     def _parts(self) -> tuple[sql.Identifier, sql.Identifier]:

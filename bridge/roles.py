@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from bridge import storage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -83,6 +85,18 @@ def _grants(
         yield from (statement.format(own, to) for statement in _KEEPING)
     if events:
         yield _READ_ONLY.format(own, to)
+    if any(table.audit for table in tables.values()):
+        yield from _pruning(schema, own, to)
+
+
+def _pruning(schema: str, own: sql.Identifier, to: sql.Identifier) -> Iterator[sql.Composed]:
+    """To prune what was audited, and neither to read nor to write it."""
+    slots = [storage.leaf(schema, "audit", n) for n in range(storage.SLOTS)]
+    leaves = sql.SQL(", ").join(slots)
+    yield sql.SQL("REVOKE ALL ON {0}.audit, {0}.audit_rest, {1} FROM {2};").format(own, leaves, to)
+    yield sql.SQL("GRANT TRUNCATE ON {} TO {};").format(leaves, to)
+    yield sql.SQL("GRANT SELECT, UPDATE ON {}.audit_about TO {};").format(own, to)
+    yield sql.SQL("GRANT SELECT, UPDATE ON SEQUENCE {}.audit_slot TO {};").format(own, to)
 
 
 def _lent(

@@ -16,6 +16,7 @@ class Step:
     `table` is for people: the public name, or the catalog's where none is left;
     `finding` says what is wrong now, `summary` what the step does about it. `undo` are
     the statements that bring back what was there before. `relation` is what is locked.
+    What is not `grave` keeps no bridge from its work: it is as another version made it.
     """
 
     table: str
@@ -25,6 +26,7 @@ class Step:
     lock: str = ""
     undo: tuple[str, ...] = ()
     relation: str = ""
+    grave: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ was.
 The identity of `changes` is in an UNLOGGED table. A crash, a failover or a restored backup
 empties it, and a new identity is what makes old cursors void: transaction numbers that were
 lost are given again. Places in `log` outlive a crash, and so does its identity.
+
+`audit` is what `bridge.audit` writes. Nobody reads on in it, so nothing is asked of its
+identity, and nothing noted of what was pruned: it begins with its oldest row.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from bridge.changes import STORES
+from bridge.changes import STORES as CHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +34,40 @@ if TYPE_CHECKING:
 
 SLOTS = 8
 
-_COLUMNS = {"changes": "payload text NOT NULL", "log": "source text NOT NULL, key text NOT NULL"}
-_INDEXES = {"changes": ("xid",), "log": ("seq", "source, key")}
-_KEPT = {"changes": "UNLOGGED ", "log": ""}
-_PRUNED = {"changes": "xid8", "log": "bigint"}
+STORES = (*CHANGED, "audit")
+
+_WHO = """source text NOT NULL,
+    op text NOT NULL,
+    key text,
+    changed text[],
+    old jsonb,
+    new jsonb,
+    login text NOT NULL DEFAULT session_user,
+    role text NOT NULL DEFAULT coalesce(
+        nullif(pg_catalog.current_setting('role'), 'none'), session_user),
+    actor text DEFAULT nullif(
+        pg_catalog."left"(pg_catalog.current_setting('rowcast.actor', true), 200), ''),
+    application text DEFAULT nullif(pg_catalog.current_setting('application_name'), ''),
+    fault text"""
+_COLUMNS = {
+    "changes": "payload text NOT NULL",
+    "log": "source text NOT NULL, key text NOT NULL",
+    "audit": _WHO,
+}
+# A clock is wanted of the log and the changes; of what was done, when its transaction began.
+_AT = {"audit": "transaction_timestamp"}
+_INDEXES = {
+    "changes": ("(xid)",),
+    "log": ("(seq)", "(source, key)"),
+    "audit": ("(source, key)", "USING brin (at)"),
+}
+_KEPT = {"changes": "UNLOGGED ", "log": "", "audit": ""}
+_PRUNED = {"changes": "xid8", "log": "bigint", "audit": "bigint"}
+_COMMENTS = {
+    "changes": "kept for `retention`",
+    "log": "kept for `retention`",
+    "audit": "who did what; kept for `audit_retention`",
+}
 
 _TABLE = sql.SQL(
     """\
@@ -44,7 +77,7 @@ CREATE TABLE {store} (
     slot int NOT NULL,
     seq bigint NOT NULL DEFAULT pg_catalog.nextval({seq_name}),
     xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
-    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    at timestamptz NOT NULL DEFAULT pg_catalog.{at}(),
     {columns}
 ) PARTITION BY LIST (slot);
 ALTER SEQUENCE {seq} OWNED BY {store}.seq;
@@ -57,11 +90,27 @@ CREATE TABLE {rest} PARTITION OF {store} DEFAULT;
     began timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 INSERT INTO {about} DEFAULT VALUES;
-COMMENT ON TABLE {store} IS 'Rowcast: kept for `retention`; written by triggers alone'"""
+COMMENT ON TABLE {store} IS {comment}"""
 )
 _SLOT = sql.SQL("CREATE TABLE {leaf} PARTITION OF {store} FOR VALUES IN ({n});\n")
-_INDEX = sql.SQL("CREATE INDEX ON {store} ({columns});\n")
+_INDEX = sql.SQL("CREATE INDEX ON {store} {columns};\n")
 _DROP = sql.SQL("DROP TABLE IF EXISTS {store}, {about}")
+
+# Somebody may write between the look and the drop; both are under one lock.
+_DROP_EMPTY = sql.SQL(
+    """\
+DO $rowcast$ BEGIN
+    IF to_regclass({store_name}) IS NULL THEN
+        RETURN;
+    END IF;
+    LOCK TABLE {store} IN ACCESS EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM {store}) THEN
+        RAISE NOTICE '% stays, for it holds what was audited', {store_name};
+    ELSE
+        DROP TABLE {store}, {about};
+    END IF;
+END $rowcast$"""
+)
 
 
 def needed(tables: Iterator[Table]) -> set[str]:
@@ -70,6 +119,7 @@ def needed(tables: Iterator[Table]) -> set[str]:
     for table in tables:
         found |= {"changes"} if table.durable else set()
         found |= {"log"} if table.log else set()
+        found |= {"audit"} if table.audit else set()
     return found
 
 
@@ -82,6 +132,8 @@ def create(schema: str, store: str) -> str:
     return _TABLE.format(
         **parts,
         columns=sql.SQL(_COLUMNS[store]),
+        at=sql.SQL(_AT.get(store, "clock_timestamp")),
+        comment=sql.Literal(f"Rowcast: {_COMMENTS[store]}; written by triggers alone"),
         kept=sql.SQL(_KEPT[store]),
         pruned=sql.SQL(_PRUNED[store]),
         slots=sql.SQL("").join(slots),
@@ -90,8 +142,10 @@ def create(schema: str, store: str) -> str:
 
 
 def drop(schema: str, store: str) -> str:
-    """Drops it with everything it holds; the sequences are its own."""
-    return _DROP.format(**_parts(schema, store)).as_string(None)
+    """Drops it with everything it holds; the sequences are its own. What was audited is not
+    the bridge's to drop: as long as there is any, all of it stays."""
+    statement = _DROP_EMPTY if store == "audit" else _DROP
+    return statement.format(**_parts(schema, store)).as_string(None)
 
 
 def relation(schema: str, store: str) -> sql.Identifier:
@@ -125,6 +179,7 @@ def _parts(schema: str, store: str) -> dict[str, sql.Composable]:
     seq = sql.Identifier(schema, f"{store}_seq")
     return {
         "store": relation(schema, store),
+        "store_name": sql.Literal(relation(schema, store).as_string(None)),
         "about": about(schema, store),
         "seq": seq,
         "seq_name": sql.Literal(seq.as_string(None)),

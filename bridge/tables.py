@@ -160,6 +160,16 @@ def _cast(own: Column, key: Column, alias: str) -> sql.Composable:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Which of these `columns` an update changed is written down, and which values `values` have
+    or had. `every`: those are all of the columns, whatever columns there are."""
+
+    columns: tuple[Column, ...]
+    values: tuple[Column, ...]
+    every: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
     """One watched table, resolved: every name in it exists.
 
@@ -193,6 +203,7 @@ class Table:
     durable: bool = False
     parent: Parent | None = None
     sent: tuple[str, ...] | None = None
+    audit: Audit | None = None
 
     @property
     def identifier(self) -> sql.Identifier:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from psycopg import sql
 
-from bridge import ddl, event_store, records, storage
+from bridge import audit, ddl, event_store, records, storage, versions
 from bridge.capture import body, keeps
+from bridge.ddl import Function
 from bridge.steps import Plan as Plan
 from bridge.steps import Step as Step
 
@@ -51,14 +52,23 @@ ALL_WAIT = "ACCESS EXCLUSIVE"
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What one watched table should have: a function and a trigger per event."""
+    """What one watched table should have: a function and a trigger per event. `purpose` is empty
+    for capture itself."""
 
     table: Table
     schema: str
-    function: str
+    wanted: Function
     triggers: Mapping[str, str]
-    comment: str
     digest: str
+    purpose: str = ""
+
+    @property
+    def function(self) -> str:
+        return self.wanted.name
+
+    @property
+    def comment(self) -> str:
+        return self.wanted.comment
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -67,7 +77,7 @@ class Capture:
 
 def desired(tables: Iterable[Table], schema: str) -> tuple[Capture, ...]:
     """What should be installed for these tables by a bridge whose own schema is `schema`."""
-    return tuple(_capture(table, schema) for table in tables)
+    return tuple(capture for table in tables for capture in _captures(table, schema))
 
 
 def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan:
@@ -86,15 +96,34 @@ def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan
     events = tuple(event_store.steps(schema, installed, wanted=published))
     return Plan(
         (
+            *(_mark(schema, installed) if captures else ()),
             *(_create_store(schema, store) for store in sorted(stores - installed.stores)),
             *(events if published else ()),
             *filter(None, steps),
             *_drop_triggers(stale),
             *_drop_functions(schema, unused),
             *(() if published else events),
-            *(_drop_store(schema, store) for store in sorted(installed.stores - stores)),
+            *(_drop_store(schema, store) for store in sorted(_unused(installed, stores))),
         )
     )
+
+
+def _unused(installed: Installed, needed: set[str]) -> set[str]:
+    """What was audited is not dropped, whatever the config says now."""
+    return set(installed.stores - needed - ({"audit"} if installed.audited else set()))
+
+
+def _mark(schema: str, installed: Installed) -> Iterator[Step]:
+    """Comments can get lost, in a dump without them say."""
+    if installed.epoch and versions.read(installed.mark) is None:
+        note = sql.SQL("COMMENT ON TABLE {} IS {}")
+        epoch = sql.Identifier(schema, "epoch")
+        texts = [
+            note.format(epoch, sql.Literal(text or None)).as_string(None)
+            for text in (versions.comment(), installed.mark)
+        ]
+        finding = f"{schema}.epoch does not say of which version it is"
+        yield Step(schema, finding, "note the version", (texts[0],), undo=(texts[1],), grave=False)
 
 
 def _create_store(schema: str, store: str) -> Step:
@@ -108,18 +137,26 @@ def _drop_store(schema: str, store: str) -> Step:
     return Step(schema, finding, f"drop {store}", (drop,), undo=(create,))
 
 
-def _capture(table: Table, schema: str) -> Capture:
+def _captures(table: Table, schema: str) -> Iterator[Capture]:
     suffix = records.suffix(table, schema)
     names = {event: f"rowcast_{event}_{suffix}" for event in _events(table)}
-    digest = records.digest(body(table, schema), _settings(table))
-    return Capture(
-        table,
-        schema,
-        records.function(table, schema),
-        names,
-        records.comment(table, digest),
-        digest,
+    text, settings = body(table, schema), ddl.settings(table)
+    digest = records.digest(text, (*_ALWAYS, *settings))
+    name, comment = records.function(table, schema), records.comment(table, digest)
+    yield Capture(
+        table, schema, Function(name, text, settings, keeps(table), comment), names, digest
     )
+    if table.audit:
+        yield _audit(table, schema, suffix)
+
+
+def _audit(table: Table, schema: str, suffix: str) -> Capture:
+    names = {event: f"rowcast_audit_{event}_{suffix}" for event in _STATEMENT}
+    text, settings = audit.body(table, schema), audit.settings(table)
+    digest = records.digest(text, (*_ALWAYS, *settings))
+    comment = records.comment(table, digest, audit.asks(table))
+    wanted = Function(records.audit(table, schema), text, settings, True, comment)
+    return Capture(table, schema, wanted, names, digest, "audit")
 
 
 def _events(table: Table) -> Iterator[str]:
@@ -132,10 +169,6 @@ def _events(table: Table) -> Iterator[str]:
 
 
 _ALWAYS = (("search_path", "pg_catalog, pg_temp"), ("jit", "off"))
-
-
-def _settings(table: Table) -> frozenset[tuple[str, str]]:
-    return frozenset({*_ALWAYS, *ddl.settings(table)})
 
 
 def _bring(
@@ -151,7 +184,7 @@ def _bring(
     lock = ""
     if complaint := _complaint(capture, function):
         wrong[complaint] = ["function"]
-        statements += ddl.function(capture.schema, capture.function, table, capture.comment)
+        statements += ddl.function(capture.schema, capture.wanted)
         undo += function.definition if function else [ddl.drop(capture.schema, capture.function)]
     for event, name in capture.triggers.items():
         found = triggers.get((table.oid, name))
@@ -162,13 +195,16 @@ def _bring(
             lock = max(lock, _LOCKS[complaint], key=_SEVERITY.index)
     if not wrong:
         return None
-    finding = "; ".join(f"{', '.join(parts)} {complaint}" for complaint, parts in wrong.items())
-    summary = "set up triggers" if lock else "replace the trigger function"
+    of = f"{capture.purpose} " if capture.purpose else ""
+    finding = "; ".join(f"{of}{', '.join(parts)} {word}" for word, parts in wrong.items())
+    summary = f"set up {of}triggers" if lock else f"replace the {of or 'trigger '}function"
     relation = f"{table.schema}.{table.relation}"
-    return Step(table.name, finding, summary, tuple(statements), lock, tuple(undo), relation)
+    grave = wrong.keys() != {_OTHER}
+    return Step(table.name, finding, summary, tuple(statements), lock, tuple(undo), relation, grave)
 
 
 _MISSING, _CHANGED, _DISABLED = "missing", "not what the config asks for", "disabled"
+_OTHER = "as another version of the bridge wrote it"
 _LOCKS = {_MISSING: WRITERS_WAIT, _CHANGED: ALL_WAIT, _DISABLED: WRITERS_WAIT}
 _ENABLED = {"statement": "OA", "row": "A"}
 """Values of tgenabled that do; what replication applies fires only A."""
@@ -179,8 +215,12 @@ def _complaint(capture: Capture, function: InstalledFunction | None) -> str:
     if function is None:
         return _MISSING
     digest = records.digest(function.body, function.settings)
-    same = function.comment == capture.comment and capture.digest == digest
-    return "" if same and function.security_definer == keeps(capture.table) else _CHANGED
+    if function.security_definer != capture.wanted.definer:
+        return _CHANGED
+    if function.comment == capture.comment and capture.digest == digest:
+        return ""
+    other = records.another_version(capture.comment, function.comment, digest)
+    return _OTHER if other and capture.digest != digest else _CHANGED
 
 
 def _difference(capture: Capture, event: str, found: InstalledTrigger | None) -> str:

@@ -2,7 +2,8 @@
 
 One query every ten seconds answers the first two. It asks for the queue's usage, which is also
 what frees a queue that a dead listener left full, and for a fingerprint of our triggers;
-only when that changed are they compared with the config.
+only when that changed are they compared with the config. A version of the database that
+this bridge cannot work with ends it: what it read from there on, it might misread.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from bridge import migrate, storage
+from bridge import storage
+from bridge.drift import Drift, drift
 from bridge.link import briefly
 from bridge.retention import Retention
 
@@ -38,14 +40,24 @@ WARNINGS = (0.1, 0.25, 0.5)
 """Shares of the NOTIFY queue in use at which it is worth a line in the log."""
 
 _LOOK = """
-SELECT pg_notification_queue_usage(), md5(string_agg(
-    concat_ws(' ', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, c.relname, c.relnamespace), ','
-    ORDER BY t.oid))
+SELECT pg_notification_queue_usage(), md5(concat(
+    (SELECT obj_description(e.oid, 'pg_class') FROM pg_class e
+     JOIN pg_namespace n ON n.oid = e.relnamespace
+     WHERE n.nspname = %(schema)s AND e.relname = 'epoch'),
+    string_agg(concat_ws(' ',
+        t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, c.relname, c.relnamespace), ','
+    ORDER BY t.oid)))
 FROM pg_trigger t
 JOIN pg_proc p ON p.oid = t.tgfoid
-JOIN pg_namespace s ON s.oid = p.pronamespace AND s.nspname = %s
+JOIN pg_namespace s ON s.oid = p.pronamespace AND s.nspname = %(schema)s
 JOIN pg_class c ON c.oid = t.tgrelid
 """
+
+
+def _bounds(config: Config, store: str) -> tuple[float, int | None]:
+    if store == "audit":
+        return config.audit_retention, None
+    return config.retention, config.retention_size
 
 
 class Watch:
@@ -66,10 +78,9 @@ class Watch:
         self._metrics = metrics
         stores = storage.needed(iter(tables.values()))
         self._kept = [
-            Retention(config.schema, store, config.retention, config.retention_size)
-            for store in sorted(stores)
+            Retention(config.schema, store, *_bounds(config, store)) for store in sorted(stores)
         ]
-        for store in stores:
+        for store in stores - {"audit"}:
             metrics.kept_limit.labels(store).set(config.retention_size)
         self._full: set[str] = set()
         self._seen: object = ()
@@ -86,7 +97,7 @@ class Watch:
 
     async def look(self) -> None:
         async with self._pool.connection() as connection:
-            found = await connection.execute(_LOOK, (self._config.schema,))
+            found = await connection.execute(_LOOK, {"schema": self._config.schema})
             usage, fingerprint = await found.fetchone() or (0.0, None)
             for kept in self._kept:
                 self._tell(kept, await self._let_go(connection, kept))
@@ -120,18 +131,21 @@ class Watch:
                 "old changes cannot be let go", extra={"store": kept.store, "reason": reason}
             )
 
-    def _drift(self, connection: psycopg.Connection[Any]) -> list[migrate.Drift]:
-        return migrate.drift(connection, self._config, self._tables)
+    def _drift(self, connection: psycopg.Connection[Any]) -> list[Drift]:
+        return drift(connection, self._config, self._tables)
 
-    def _judge(self, drift: list[migrate.Drift]) -> None:
-        self._metrics.drift.set(len(drift))
-        if not drift:
+    def _judge(self, found: list[Drift]) -> None:
+        self._metrics.drift.set(len(found))
+        if found:
+            log.warning("capture has drifted", extra={"reason": self._shown(found)})
+        if grave := [one for one in found if one.grave]:
+            self._health.fail("triggers", self._shown(grave))
+        else:
             self._health.clear("triggers")
-            return
-        found = (f"{one.table or self._config.schema}: {one.message}" for one in drift[:5])
-        reason = "; ".join([*found, "run `rowcast migrate`"])
-        log.warning("capture has drifted", extra={"reason": reason})
-        self._health.fail("triggers", reason)
+
+    def _shown(self, found: list[Drift]) -> str:
+        shown = (f"{one.table or self._config.schema}: {one.message}" for one in found[:5])
+        return "; ".join([*shown, "run `rowcast migrate`"])
 
     def _gauge(self, usage: float) -> None:
         self._metrics.queue_usage.set(usage)

@@ -26,7 +26,10 @@ def upgrade() -> None:
         """
     )
     op.execute(
-        "COMMENT ON TABLE epoch IS 'Raised at every connect, so that versions never go back'"
+        """
+        COMMENT ON TABLE epoch IS 'Raised at every connect, so that versions never go back.'
+            ' rowcast: {"schema": 1, "since": 1}'
+        """
     )
     op.execute("INSERT INTO epoch (epoch) VALUES (0)")
 

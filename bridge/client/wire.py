@@ -15,6 +15,9 @@ from bridge.errors import BridgeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+PROTOCOL = 1
+"""The one that is known here."""
+
 Document: TypeAlias = dict[str, Any]
 """A key or a row, by column."""
 
@@ -106,9 +109,14 @@ def decode(text: str) -> dict[str, Any]:
     """Raises BridgeError if this is no message of the protocol."""
     try:
         fields = json.loads(text, parse_float=Decimal)
-        fields["type"]
+        spoken = fields["protocol"] if fields["type"] == "welcome" else PROTOCOL
     except (ValueError, TypeError, KeyError, RecursionError):
         raise BridgeError(f"not a message of a bridge: {text[:80]!r}") from None
+    if spoken != PROTOCOL:
+        raise BridgeError(
+            f"the bridge speaks protocol {spoken}, this client {PROTOCOL}; install the rowcast of"
+            " the bridge's version"
+        )
     return dict(fields)
 
 

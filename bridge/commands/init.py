@@ -49,12 +49,17 @@ def run(args: argparse.Namespace) -> int:
 def _draft(url: str) -> str:
     import psycopg
 
-    from bridge import catalog
+    from bridge import catalog, inventory
     from bridge.draft import draft
 
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            relations = [r for r in catalog.relations(connection) if not _ours(r.schema, r.name)]
+            ours = inventory.schemas(connection)
+            relations = [
+                one
+                for one in catalog.relations(connection)
+                if one.schema not in ours and one.name not in _BOOKKEEPING
+            ]
             sizes = catalog.sizes(connection, [relation.oid for relation in relations])
             views = catalog.relations(connection, "vmf")
             return draft(connection.info.dbname, relations, sizes, views=views)
@@ -67,10 +72,6 @@ _BOOKKEEPING = frozenset(
     {"alembic_version", "django_migrations", "schema_migrations", "ar_internal_metadata",
      "_prisma_migrations", "flyway_schema_history", "knex_migrations", "knex_migrations_lock"}
 )  # fmt: skip
-
-
-def _ours(schema: str, name: str) -> bool:
-    return schema == "rowcast" or name in _BOOKKEEPING
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

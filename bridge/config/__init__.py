@@ -34,6 +34,13 @@ EVENTS = "events"
 
 
 @dataclass(frozen=True)
+class AuditConfig:
+    """Columns whose values are written down too; None is all of them."""
+
+    values: tuple[str, ...] | None = ()
+
+
+@dataclass(frozen=True)
 class TableConfig:
     """One entry of `tables`. Durations are seconds, with the file's defaults filled in.
 
@@ -59,6 +66,7 @@ class TableConfig:
     mode: str = "state"
     position: str | None = None
     durable: bool = False
+    audit: AuditConfig | None = None
     debounce: float = 0.1
     max_wait: float = 1.0
     leading: bool = True
@@ -118,8 +126,8 @@ class Config:
 
     With `events`, the events' own table is among the `tables`, as `EVENTS`.
 
-    `reconcile` is seconds; 0 is never. `retention` is seconds, `retention_size` bytes. `auth` as
-    text is `none`: everybody may see everything.
+    `reconcile` is seconds; 0 is never. `retention` and `audit_retention` are seconds,
+    `retention_size` is bytes. `auth` as text is `none`: everybody may see everything.
     """
 
     file: str
@@ -134,6 +142,7 @@ class Config:
     reconcile: float = 60.0
     retention: float = 86_400.0
     retention_size: int = 2**30
+    audit_retention: float = 90 * 86_400.0
     places: Mapping[tuple[Step, ...], Place] = field(
         default_factory=dict, repr=False, compare=False
     )

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from bridge.config import quantities, values
+from bridge.config import AuditConfig, quantities, values
 from bridge.config.sections import Alternative
 from bridge.topics import Template
 
@@ -21,6 +21,26 @@ _DURATION = WithJsonSchema(
 _RETENTION = WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+(s|m|h|d)$|\$\{"})
 _SIZE = WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": r"^[0-9]+([KMG]i)?B$|\$\{"}, {"type": "integer"}]}
+)
+_AUDIT = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "boolean"},
+            {
+                "type": "object",
+                "properties": {
+                    "values": {
+                        "anyOf": [
+                            {"type": "boolean"},
+                            {"type": "array", "items": {"type": "string", "minLength": 1}},
+                        ]
+                    }
+                },
+                "additionalProperties": False,
+            },
+            _VARIABLE,
+        ]
+    }
 )
 _PAIR = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
 _RELATION = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _PAIR]})
@@ -39,6 +59,8 @@ Count: TypeAlias = Annotated[int, PlainValidator(lambda value: quantities.count(
 Port: TypeAlias = Annotated[int, PlainValidator(quantities.port), _PORT]
 Duration: TypeAlias = Annotated[float, PlainValidator(quantities.duration), _DURATION]
 Retention: TypeAlias = Annotated[float, PlainValidator(quantities.retention), _RETENTION]
+Trail: TypeAlias = Annotated[float, PlainValidator(quantities.trail), _RETENTION]
+Audit: TypeAlias = Annotated[AuditConfig | None, PlainValidator(values.audit), _AUDIT]
 Volume: TypeAlias = Annotated[int, PlainValidator(quantities.volume), _SIZE]
 Size: TypeAlias = Annotated[int, PlainValidator(quantities.size), _SIZE]
 Text: TypeAlias = Annotated[str, PlainValidator(values.text), _TEXT]

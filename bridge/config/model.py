@@ -18,6 +18,7 @@ from pydantic_core import core_schema
 from bridge.config import values
 from bridge.config.auth_model import Allow, Auth, Jwt, OpenOrAuth, Rls
 from bridge.config.kinds import (
+    Audit,
     Column,
     Columns,
     ColumnsOrAll,
@@ -40,6 +41,7 @@ from bridge.config.kinds import (
     Text,
     Through,
     Topics,
+    Trail,
     Trigger,
     Volume,
 )
@@ -110,6 +112,12 @@ class Table(Section):
     )
     position: Column | None = _key("For mode: log, the column that orders rows. Default: the key.")
     durable: Flag | None = _key("As at the top of the file, for this table.")
+    audit: Audit | None = _key(
+        "Write down who changed which row, and when, in the same transaction; with values also "
+        "what these columns had and have, or, if true, all of them.",
+        default=False,
+        examples=[{"values": ["status"]}],
+    )
     debounce: Duration | None = _key("As at the top of the file, for this table.")
     max_wait: Duration | None = _key("As at the top of the file, for this table.")
     leading: Flag | None = _key("As at the top of the file, for this table.")
@@ -210,6 +218,9 @@ class File(Section):
     )
     retention_size: Volume | None = _key(
         "How much of the database kept changes may take; the oldest go first.", default="1GiB"
+    )
+    audit_retention: Trail | None = _key(
+        "How long what is audited is kept, at least.", default="90d"
     )
     events: Flag | None = _key(
         "Make rowcast.events and rowcast.publish(), and serve what is published there as the "

@@ -67,14 +67,19 @@ def duration(value: Data) -> float:
     return seconds
 
 
-def retention(value: Data) -> float:
-    """`30m`, `24h`, `7d` → seconds."""
+def trail(value: Data) -> float:
+    """A time to keep that may be as long as ten years."""
+    return retention(value, most=3650)
+
+
+def retention(value: Data, most: int = 90) -> float:
+    """`30m`, `24h`, `7d` → seconds; `most` is days."""
     match = _RETENTION.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError(f"{shown(value)} is not a time to keep; write it like 30m, 24h or 7d")
     seconds = float(match[1]) * _SECONDS[match[2]]
-    if not 1 <= seconds <= 90 * _SECONDS["d"]:
-        raise ValueError(f"{shown(value)} must be from 1s to 90d")
+    if not 1 <= seconds <= most * _SECONDS["d"]:
+        raise ValueError(f"{shown(value)} must be from 1s to {most}d")
     return seconds
 
 

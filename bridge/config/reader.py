@@ -141,6 +141,9 @@ def _from_environment(source: Source) -> str:
     return ""
 
 
+_OF_THE_FILE = ("events", "reconcile", "retention", "retention_size", "audit_retention")
+
+
 def _config(model: File, database: str, source: Source) -> Config:
     defaults = _given(model, "debounce", "max_wait", "leading", "durable")
     given = (model.tables or {}).items()
@@ -160,7 +163,7 @@ def _config(model: File, database: str, source: Source) -> Config:
         server=_server(model.server),
         limits=LimitsConfig(**_given(model.limits)),
         places=MappingProxyType(places),
-        **_given(model, "events", "reconcile", "retention", "retention_size"),
+        **_given(model, *_OF_THE_FILE),
     )
 
 

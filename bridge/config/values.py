@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from bridge.config import AuditConfig
 from bridge.config.source import Filled, Scalar
 from bridge.topics import Template
 
@@ -137,6 +138,28 @@ def mode(value: Data) -> str:
 def trigger(value: Data) -> str:
     """`statement` or `row`."""
     return _one_of(TRIGGERS, value)
+
+
+def audit(value: Data) -> AuditConfig | None:
+    """`true`, `false`, or `{values: true}` or `{values: [a, b]}`."""
+    if not isinstance(value, dict):
+        try:
+            return AuditConfig() if flag(value) else None
+        except ValueError:
+            message = f"{shown(value)} must be true, or false, or a mapping with values"
+            raise ValueError(message) from None
+    if unknown := [name for name in value if name != "values"]:
+        raise ValueError(f"{shown(unknown[0])} is not a key here; known is values")
+    return AuditConfig(_audited(value.get("values", [])))
+
+
+def _audited(value: Data) -> tuple[str, ...] | None:
+    if isinstance(value, list):
+        return tuple(map(identifier, value))
+    try:
+        return None if flag(value) else ()
+    except ValueError:
+        raise ValueError(f"values: {shown(value)} must be true or a list of columns") from None
 
 
 def _one_of(words: tuple[str, ...], value: Data) -> str:

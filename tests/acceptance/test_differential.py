@@ -7,8 +7,10 @@ and every outcome must be the same. ROWCAST_DIFFERENTIAL_STEPS makes the histori
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from tests.support import connect, fresh_database
@@ -40,10 +42,17 @@ def twin(role: str, server: Server, template: str) -> Iterator[str]:
 def test_capture_changes_nothing(
     role: str, database: str, twin: str, seed: int, durable: bool
 ) -> None:
-    with connect(database) as listening, Pair(twin, database, role, seed, durable=durable) as pair:
+    audited = seed > 2
+    with (
+        connect(database) as listening,
+        Pair(twin, database, role, seed, durable=durable, audited=audited) as pair,
+    ):
         ear = Ear(listening, {})
         pair.run(STEPS)
         heard = ear.payloads()
+        trail = "SELECT count(*) FROM rowcast.audit" if audited else "SELECT 1"
+        with suppress(psycopg.errors.UndefinedTable):  # it gets lost, too
+            assert pair.administrators[1].execute(trail).fetchone() != (0,)
     succeeded = pair.outcomes["00000"]
     assert succeeded > STEPS / 3
     # Where the store gets lost, nothing rings until the next migration.

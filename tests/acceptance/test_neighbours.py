@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from bridge import catalog, migrate, storage
+from bridge.drift import Drift
+from bridge.drift import drift as found_drift
 from bridge.retention import Retention
 from tests.support import connect, http
 from tests.support.bridges import configure, running
@@ -47,8 +49,8 @@ def silent(_: str) -> None:
     pass
 
 
-def drifts(config: Config, connection: psycopg.Connection) -> list[migrate.Drift]:
-    return migrate.drift(connection, config, catalog.resolved(connection, config))
+def drifts(config: Config, connection: psycopg.Connection) -> list[Drift]:
+    return found_drift(connection, config, catalog.resolved(connection, config))
 
 
 def counted(found: set[tuple[str, ...]]) -> set[tuple[str, ...]]:

@@ -33,7 +33,7 @@ tables:
 KEPT = (
     PLAIN
     + """
-  kept: {durable: true}
+  kept: {durable: true, audit: true}
   log: {mode: log, position: id}
 """
 )
@@ -92,7 +92,7 @@ async def test_the_serving_role_serves(
             admin.execute("INSERT INTO log (n) VALUES (7)")
             async with following(served.address, "items"):
                 pass
-    _may_do_nothing_else(roles.serving)
+    _may_do_nothing_else(roles.serving, *(TRAIL if config == KEPT else ()))
 
 
 async def test_a_migration_can_grant_what_serving_needs(roles: Roles, tmp_path: Path) -> None:
@@ -105,13 +105,22 @@ async def test_a_migration_can_grant_what_serving_needs(roles: Roles, tmp_path: 
     assert granted.out.endswith(f"{name}: may serve\n")
     checked = await serving.run("check")
     assert checked.status == 0, checked.out
-    _may_do_nothing_else(roles.serving)
+    _may_do_nothing_else(roles.serving, *TRAIL)
     unknown = await owner.run("migrate", "--grant", "nobody_of_this_name")
     assert unknown.status == 1
     assert 'role "nobody_of_this_name" does not exist' in unknown.err
 
 
-def _may_do_nothing_else(url: str) -> None:
+TRAIL = (
+    "SELECT FROM rowcast.audit",
+    "SELECT FROM rowcast.audit_0",
+    "UPDATE rowcast.audit SET role = 'somebody else'",
+    "DELETE FROM rowcast.audit_0",
+    "INSERT INTO rowcast.audit_rest (slot, source, op) VALUES (9, 'kept', 'insert')",
+)
+
+
+def _may_do_nothing_else(url: str, *more: str) -> None:
     with connect(url) as session:
         for forbidden in (
             "SELECT secret FROM items",
@@ -123,6 +132,7 @@ def _may_do_nothing_else(url: str) -> None:
             "UPDATE rowcast.alembic_version SET version_num = 'x'",
             "DROP TABLE rowcast.epoch",
             "CREATE SCHEMA x",
+            *more,
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 session.execute(forbidden)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from bridge import catalog, event_store, history, migrate, revisions
 from bridge import config as config_file
+from bridge.drift import drift as found_drift
 from bridge.inspection import inspect
 from tests.support import connect
 from tests.support.fingerprint import fingerprint
@@ -50,7 +51,7 @@ def apply(settings: Config, versions: Path | None = None) -> list[str]:
 
 def drift(settings: Config, connection: Connection) -> list[str]:
     tables = catalog.resolved(connection, settings)
-    return [message for _, message in migrate.drift(connection, settings, tables)]
+    return [one.message for one in found_drift(connection, settings, tables)]
 
 
 def publish(connection: Connection, *arguments: Any) -> tuple[int, int]:

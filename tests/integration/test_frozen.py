@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge import catalog, migrate
+from bridge.drift import Drift
+from bridge.drift import drift as found_drift
 from bridge.errors import CatalogError
 from bridge.inspection import inspect
 from tests.support.capture import config, entry
@@ -27,8 +29,8 @@ def sent(connection: Connection, settings: Config) -> tuple[str, ...]:
     return catalog.resolved(connection, settings)["orders"].columns
 
 
-def drift(connection: Connection, settings: Config) -> list[migrate.Drift]:
-    return migrate.drift(connection, settings, catalog.resolved(connection, settings))
+def drift(connection: Connection, settings: Config) -> list[Drift]:
+    return found_drift(connection, settings, catalog.resolved(connection, settings))
 
 
 def excluding(database: str, *names: str) -> Config:

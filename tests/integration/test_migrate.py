@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from bridge import catalog, migrate
+from bridge.drift import Drift
+from bridge.drift import drift as found_drift
 from bridge.errors import CatalogError, DatabaseError
 from tests.support.capture import config, entry
 from tests.support.fingerprint import fingerprint
@@ -39,8 +41,8 @@ def told(run: Callable[..., None], shop: Config) -> list[str]:
     return lines
 
 
-def tables(connection: Connection, shop: Config) -> list[migrate.Drift]:
-    return migrate.drift(connection, shop, catalog.resolved(connection, shop))
+def tables(connection: Connection, shop: Config) -> list[Drift]:
+    return found_drift(connection, shop, catalog.resolved(connection, shop))
 
 
 def test_a_restore_of_definitions_alone_is_no_installation(
@@ -153,7 +155,7 @@ def test_drift_is_found_and_mended(
     ).fetchall()
     names = {"update": update, "function": update.replace("rowcast_update", "capture")}
     connection.execute(damage.format(**names))
-    assert tables(connection, shop)[0] == migrate.Drift(table, message)
+    assert tables(connection, shop)[0] == Drift(table, message)
     if table:
         told(migrate.apply, shop)
         assert tables(connection, shop) == []

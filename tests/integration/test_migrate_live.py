@@ -17,6 +17,7 @@ import pytest
 
 from bridge import catalog, inventory, migrate
 from bridge.cli import main
+from bridge.drift import drift as found_drift
 from bridge.errors import DatabaseError
 from tests.support import connect
 from tests.support.capture import config, entry
@@ -57,7 +58,7 @@ def shop(connection: Connection, database: str) -> Config:
 
 def settled(connection: Connection, settings: Config) -> bool:
     tables = catalog.resolved(connection, settings)
-    return migrate.drift(connection, settings, tables) == []
+    return found_drift(connection, settings, tables) == []
 
 
 def test_who_holds_a_table_for_long_makes_nobody_wait_longer_than_the_timeout(

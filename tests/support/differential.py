@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from bridge.config import AuditConfig
 from tests.support import connect
 from tests.support.application import Application
 from tests.support.capture import entry, watch
@@ -46,7 +47,7 @@ _MISHAPS = (
 LOSE_STORE = """
 DO $$ BEGIN
     SET LOCAL lock_timeout = '50ms';
-    DROP TABLE rowcast.changes, rowcast.changes_about;
+    DROP TABLE rowcast.{0}, rowcast.{0}_about;
 EXCEPTION WHEN lock_not_available OR undefined_table THEN NULL;
 END $$"""
 
@@ -120,11 +121,21 @@ class Pair:
     """The two databases and a history of statements; `plain` has no capture."""
 
     def __init__(
-        self, plain: str, captured: str, role: str, seed: int, *, durable: bool = False
+        self,
+        plain: str,
+        captured: str,
+        role: str,
+        seed: int,
+        *,
+        durable: bool = False,
+        audited: bool = False,
     ) -> None:
+        """`audited` with all values."""
         self.random = Random(seed)
         self.seed = seed
-        self.durable = durable
+        self.options = {"durable": durable, "audit": AuditConfig(None) if audited else None}
+        stores = [store for store, kept in (("changes", durable), ("audit", audited)) if kept]
+        self.mishaps = (*_MISHAPS, *map(LOSE_STORE.format, stores))
         self.application = Application(self.random, role)
         self._closing = ExitStack()
         self.administrators = [
@@ -171,7 +182,7 @@ class Pair:
 
     def install(self) -> None:
         """What `rowcast migrate` would do for the tables there are, as far as it can watch them."""
-        watch(self.administrators[1], *_watchable(self.administrators[1], self.durable))
+        watch(self.administrators[1], *_watchable(self.administrators[1], self.options))
 
     def _between(self) -> None:
         """Outside transactions now and then another session, or something happens to capture."""
@@ -183,8 +194,7 @@ class Pair:
         elif roll < 0.17:
             self.install()
         elif roll < 0.18:
-            mishaps = (*_MISHAPS, LOSE_STORE) if self.durable else _MISHAPS
-            self.administrators[1].execute(self.random.choice(mishaps).encode())
+            self.administrators[1].execute(self.random.choice(self.mishaps).encode())
 
     def compare(self) -> None:
         before, after = map(_contents, self.administrators)
@@ -196,7 +206,7 @@ class Pair:
         return "\n".join((f"seed {self.seed}", *self.recent, what))
 
 
-def _watchable(connection: Connection[Any], durable: bool) -> Iterator[TableConfig]:
+def _watchable(connection: Connection[Any], options: dict[str, object]) -> Iterator[TableConfig]:
     for schema, name, partition, keyed, others in connection.execute(_TABLES).fetchall():
         if keyed and not partition:
             topics = (f"{schema}-{name}", *(f"{schema}-{name}/{{{c}}}" for c in others[:4]))
@@ -204,7 +214,7 @@ def _watchable(connection: Connection[Any], durable: bool) -> Iterator[TableConf
                 f"{schema}.{name}",
                 table=(schema, name),
                 topics=_speakable(topics),
-                durable=durable,
+                **options,
             )
 
 

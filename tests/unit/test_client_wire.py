@@ -247,3 +247,9 @@ def test_keys() -> None:
     assert identity({"id": 1}) == 1
     assert identity({"b": "x", "a": 1}) == (1, "x")
     assert hash(identity({"a": [1], "b": {"c": 1}}))
+
+
+def test_a_protocol_that_is_not_known_is_not_guessed_at() -> None:
+    assert decode(server.welcome("a", "1").text)["protocol"] == 1
+    with pytest.raises(BridgeError, match="speaks protocol 2, this client 1"):
+        decode('{"type":"welcome","protocol":2,"instance":"a","version":"9"}')

@@ -60,6 +60,7 @@ def test_the_schema_for_editors_has_the_real_defaults() -> None:
         "unauthenticated",
     }
     of_the_file = {"schema", "events", "reconcile", "retention", "retention_size"}
+    of_the_file |= {"audit_retention"}
     for section, found in sections(json.loads(json_schema())):
         for name, key in found["properties"].items():
             if "default" not in key or section == "tables":
@@ -68,7 +69,7 @@ def test_the_schema_for_editors_has_the_real_defaults() -> None:
             default = quantities.duration(key["default"]) if name in written else key["default"]
             sized = name in ("message", "headers", "retention_size")
             default = quantities.size(default) if sized else default
-            default = quantities.retention(default) if name == "retention" else default
+            default = quantities.trail(default) if name.endswith("retention") else default
             expected = getattr(owner, name)
             assert default == (list(expected) if isinstance(expected, tuple) else expected)
 

@@ -108,6 +108,7 @@ def test_routing_is_the_topics_columns_outside_the_key() -> None:
         ("{exclude: [nota]}", {}, "tables.orders.exclude[0]"),
         ("{exclude: [id, customer, note]}", {}, "leaves no column to send"),
         ('{topics: ["a/{custome}"]}', {}, "tables.orders.topics[0]"),
+        ("{audit: {values: [nota]}}", {}, "tables.orders.audit.values: public.orders has no"),
         (
             '{topics: ["a/{note}"]}',
             {"columns": (ID, Column("note", "pg_catalog.text", "text", virtual=True))},

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge import capture, ddl
+from bridge import capture, ddl, versions
 from bridge.installed import Installed, InstalledFunction, InstalledTrigger
 from bridge.tables import SETTINGS, Column, Table
 from bridge.topics import Template
@@ -40,7 +40,8 @@ def installed(*captures: Capture) -> Installed:
         InstalledFunction(c.function, c.comment, capture.body(c.table, c.schema), settings)
         for c in captures
     )
-    return Installed(schema=True, epoch=True, triggers=triggers, functions=functions)
+    mark = versions.comment()
+    return Installed(True, True, mark, triggers=triggers, functions=functions)
 
 
 def test_names_fit_whatever_the_table_is_called() -> None:
