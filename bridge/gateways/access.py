@@ -167,6 +167,8 @@ def subprotocol(_: object, offers: Sequence[Subprotocol]) -> Subprotocol | None:
 class Stay:
     """One connection's grant, and the end of it. `end` closes the connection."""
 
+    __slots__ = ("_end", "_timer", "grant")
+
     def __init__(self, end: Callable[[int, str], None]) -> None:
         self.grant: Grant | None = None
         self._end = end

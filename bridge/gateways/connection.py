@@ -16,6 +16,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 
@@ -40,6 +41,9 @@ UNSENT = 64 * 1024
 megabytes from us, which a slow reader would get minutes later, however old they are by then."""
 
 _UNSENT_OPTION = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
+NO_HEADERS = Headers()
+"""What a request has after it was answered."""
 
 GRACE = 5.0
 """Seconds a stalled peer has to take the close frame."""
@@ -114,6 +118,10 @@ class Connection(ServerConnection):
             async with asyncio.timeout(self.limits.handshake) as self._opening:
                 await super().handshake(*args, **kwargs)
         finally:
+            self._opening = self.response = None
+            if self.request is not None:
+                # They are kilobytes, and nobody looks at them any more.
+                self.request.headers = NO_HEADERS
             self.unanswered.discard(self)
 
     def allow(self, seconds: float | None) -> None:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 class Session:
     """A subscriber who may speak. `patience` is the seconds it has to send a token."""
 
+    __slots__ = (
+        *("_access", "_connection", "_hub", "_limits", "_mailbox", "_pace", "_patience"),
+        *("_seat", "_stay"),
+    )
+
     def __init__(
         self, connection: Connection, hub: Hub, access: Access, limits: Limits, patience: float
     ) -> None:
@@ -33,7 +38,7 @@ class Session:
         self._access = access
         self._limits = limits
         self._pace = connection.pace = limits.commands(connection.loop.time())
-        self._seat = ExitStack()
+        self._seat: ExitStack | None = None
         self._stay = Stay(connection.end)
         self._patience = patience
 
@@ -54,7 +59,8 @@ class Session:
             pass
         finally:
             self._stay.over()
-            self._seat.close()
+            if self._seat is not None:
+                self._seat.close()
             self._hub.leave(self._mailbox)
 
     def _begin(self, grant: Grant | None) -> None:
@@ -64,6 +70,7 @@ class Session:
             self._stay.wait(self._patience)
 
     def _sit(self, grant: Grant) -> None:
+        self._seat = self._seat or ExitStack()
         self._seat.enter_context(self._limits.seat(grant.user))
 
     async def _take(self, frame: str | bytes) -> None:
