@@ -214,7 +214,8 @@ async def test_a_head_that_does_not_end_is_not_read_to_its_end(limited: Any) -> 
 
 async def test_who_never_sends_a_request_keeps_nobody_out(limited: Any) -> None:
     async with (
-        limited("{connections: 10, handshake: 500ms}") as bridge,
+        # Long enough for all to be here before the first is given up, on a slow machine too.
+        limited("{connections: 10, handshake: 3s}") as bridge,
         connect(bridge.url) as one,
         AsyncExitStack() as stack,
     ):
