@@ -11,6 +11,7 @@ postgres     a whole server of this test's own, to be killed and restarted
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
     from bridge.demo.postgres import Binaries
+
+# Who was started in a shell's background ignores SIGINT, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # ./dev test tests/unit --hypothesis-profile=long
 # How long an example takes is up to what else the machine does.

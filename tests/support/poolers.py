@@ -6,7 +6,9 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,7 +16,6 @@ from bridge.demo.account import account_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -22,8 +23,10 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 @contextmanager
 def pooler(url: str, directory: Path) -> Iterator[str]:
     """pgbouncer in front of `url`, pooling transactions, as an unprivileged user."""
-    for place in (directory, *directory.parents[:2]):
-        place.chmod(0o755)
+    shared = Path(tempfile.gettempdir())
+    for place in (directory, *directory.parents):
+        if shared in place.parents:
+            place.chmod(0o755)
     parts = urlsplit(url)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
