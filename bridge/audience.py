@@ -212,4 +212,5 @@ def poison(topic: Topic) -> None:
 
 
 def unreadable(topic: Topic) -> Message:
-    return wire.error(ErrorCode.UNAVAILABLE, "a row of this topic cannot be read", topic.name)
+    why = "a row of this topic cannot be read, or is larger than limits.row"
+    return wire.error(ErrorCode.UNAVAILABLE, why, topic.name)

@@ -192,7 +192,7 @@ class Delivery:
         if now >= self._told_of_poison.get(flow.table.name, now):
             self._told_of_poison[flow.table.name] = now + POISON_INTERVAL
             about = {"table": flow.table.name, "keys": len(keys)}
-            log.warning("rows that PostgreSQL refuses to read", extra=about)
+            log.warning("rows that cannot be read", extra=about)
 
     async def read_topics(self) -> None:
         """Read the topics that are owed a snapshot, for ever."""

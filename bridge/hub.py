@@ -280,7 +280,7 @@ class Hub:
         return audience.tell(told, moment, self.identity, self.outbox, self.trace)
 
     def poison(self, table: Table, keys: Iterable[Key], viewer: Viewer = None) -> None:
-        """PostgreSQL refuses to read these keys: those who follow just one are told."""
+        """These keys cannot be read, or not be sent: those who follow just one are told."""
         for topic in self.routes.singles(table.name, keys, viewer):
             audience.poison(topic)
 

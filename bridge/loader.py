@@ -2,7 +2,8 @@
 
 One SELECT per table and batch. PostgreSQL writes the JSON, and the version of the read
 is computed in the same statement as the rows: (epoch, transactions completed), which
-no later read of this primary can ever undercut (see docs/how-it-works.md). A value
+no later read of this primary can ever undercut (see docs/how-it-works.md). A row that is
+too large stays there, and counts as gone and as refused. A value
 that PostgreSQL cannot cast fails its whole statement; so a failed batch is split until
 the culprit stands alone, and everything else is read.
 """
@@ -47,15 +48,16 @@ class Loader:
         schema: str,
         *,
         snapshot_rows: int = 10_000,
+        row_size: int = 2**20,
         settings: sql.Composed | None = None,
         rls: RlsConfig | None = None,
     ) -> None:
-        """`settings` and `rls` are as in `Opening`."""
+        """`row_size` is bytes of a row's JSON; `settings` and `rls` are as in `Opening`."""
         self._pool = pool
         self._opening = Opening(settings, rls)
         self._poison = VALUE
         self._limit = snapshot_rows
-        self._statements = Statements(schema, snapshot_rows)
+        self._statements = Statements(schema, snapshot_rows, row_size)
         self.reads = 0
 
     def seen_by(self, viewer: Viewer) -> Loader:
@@ -73,7 +75,7 @@ class Loader:
         within: Connection | None = None,
         tries: Tries | None = None,
     ) -> tuple[list[State], list[Key]]:
-        """The keys' states, and the keys that PostgreSQL refuses to read at all.
+        """The keys' states, and the keys that PostgreSQL refuses to read, or has too large rows of.
 
         `within` reads in a transaction that is open, and does not give up. Raises
         `psycopg.Error` where the database, and not a key, is the reason, and `RefusedError`.
@@ -91,7 +93,8 @@ class Loader:
             left = await self.load(table, keys[:middle], within, tries)
             right = await self.load(table, keys[middle:], within, tries)
             return left[0] + right[0], left[1] + right[1]
-        return [_state(keys[n - 1], version, *rest) for version, n, *rest in rows], []
+        states = [_state(keys[n - 1], version, *rest) for version, n, *rest in rows]
+        return states, [keys[n - 1] for _, n, _, texts, row in rows if texts and row is None]
 
     async def rows(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
         """What any other statement reads. Raises whatever it may."""
@@ -135,7 +138,11 @@ class Loader:
                 *await self.snapshots(table, template, values[:middle]),
                 *await self.snapshots(table, template, values[middle:]),
             ]
-        return self._answers(template, values, rows)
+        large = {n - 1 for _, n, _, key, row, _ in rows if key is not None and row is None}
+        answers = self._answers(template, values, rows)
+        for n in large:
+            answers[n] = await self._set_aside(table, template, values[n])
+        return answers
 
     async def _set_aside(
         self, table: Table, template: Template, value: tuple[str, ...]
@@ -260,8 +267,8 @@ def _columns(values: Sequence[tuple[str, ...]]) -> list[list[str]]:
 
 
 def _state(
-    key: Key, version: str, key_json: str, texts: list[str | None] | None, row: str
+    key: Key, version: str, key_json: str, texts: list[str | None] | None, row: str | None
 ) -> State:
-    if texts is None:
+    if texts is None or row is None:
         return State(key, key, key_json, None, version)
     return State(key, tuple(texts), key_json, row, version)

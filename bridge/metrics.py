@@ -62,7 +62,7 @@ class Metrics:
         self.reloads = self._counter("reloads", "SELECTs for changed keys")
         self.snapshots = self._counter("snapshots", "SELECTs for snapshots of topics")
         self.load_errors = self._counter("load_errors", "SELECTs that failed and are tried again")
-        self.poisoned = self._counter("poisoned", "Keys that PostgreSQL refused to read")
+        self.poisoned = self._counter("poisoned", "Keys whose rows are unreadable or too large")
         self.reload_seconds = Summary(
             "rowcast_reload_seconds",
             "SELECTs for changed keys, by table",

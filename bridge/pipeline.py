@@ -129,6 +129,7 @@ class Bridge:
                 connections,
                 self.config.schema,
                 snapshot_rows=self.config.limits.snapshot_rows,
+                row_size=self.config.limits.row,
                 settings=pool.local_settings(self.config),
                 rls=self.config.rls,
             )

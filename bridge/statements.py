@@ -75,12 +75,15 @@ FROM {table} t, {asked} k WHERE {match}
 class Statements:
     """Composed and written out once each.
 
-    `schema` is where the epoch lives, `limit` a snapshot's most rows.
+    `schema` is where the epoch lives, `limit` a snapshot's most rows, and `most` a row's most
+    bytes as JSON: in place of a larger one comes NULL, so that it never leaves PostgreSQL. Of a
+    log each row is sent, however large.
     """
 
-    def __init__(self, schema: str, limit: int) -> None:
+    def __init__(self, schema: str, limit: int, most: int) -> None:
         self._version = sql.SQL(_VERSION).format(epoch=sql.Identifier(schema, "epoch"))
         self._limit = sql.Literal(limit + 1)
+        self._most = sql.Literal(most)
         self.load = cache(lambda table: written(self._load(table)))
         self.snapshot = cache(lambda *what: written(self._snapshot(*what)))
         self.keys = cache(lambda *what: written(self._keys(*what)))
@@ -88,7 +91,8 @@ class Statements:
         self.parents = cache(lambda *what: written(_parents(*what)))
 
     def _load(self, table: Table) -> sql.Composed:
-        """Keys → (version, n from 1, key JSON, texts, row) each; texts and row NULL if gone."""
+        """Keys → (version, n from 1, key JSON, texts, row) each; texts and row NULL if gone,
+        row alone if it is too large."""
         return sql.SQL(_LOAD).format(
             version=self._version,
             raw=_raw(table.key),
@@ -100,13 +104,14 @@ class Statements:
             ),
             found=sql.SQL("{} IS NOT NULL").format(sql.Identifier("t", table.key[0].name)),
             texts=_texts(table),
-            row=_row(table),
+            row=self._row(table),
             source=sql.SQL("({})").format(_source(table)) if table.document else _source(table),
             match=_match(table.key),
         )
 
     def _snapshot(self, table: Table, template: Template) -> sql.Composed:
-        """Topics' values → (version, n from 1, right spelling, key JSON, row, moment) each.
+        """Topics' values → (version, n from 1, right spelling, key JSON, row, moment) each; key and
+        row NULL if there is none, row alone if it is too large.
 
         Only the first has the moment: where many transactions are open, it is long.
         """
@@ -120,7 +125,7 @@ class Statements:
                 _comma(_spelling(n, column) for n, column in enumerate(columns))
             ),
             key=_key(table.key),
-            row=_row(table),
+            row=self._row(table),
             source=_source(table),
             match=_match(columns),
             limit=self._limit,
@@ -139,6 +144,15 @@ class Statements:
             match=_match(columns),
             limit=self._limit,
         )
+
+    def _row(self, table: Table) -> sql.Composed:
+        row = _row(table)
+        if table.position is not None:
+            return row
+        # OFFSET keeps the planner from writing the JSON twice.
+        return sql.SQL(
+            "(SELECT CASE WHEN octet_length(j) <= {} THEN j END FROM (SELECT {} AS j OFFSET 0) o)"
+        ).format(self._most, row)
 
 
 def _typed(table: Table, template: Template) -> sql.Composed:

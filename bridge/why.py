@@ -58,7 +58,7 @@ _LAST = {
     Kind.UNWANTED: "It changed, and nobody followed a topic of this key, so it was not read.",
     Kind.READ: "It was read, and nobody followed a topic that holds it.",
     Kind.GONE: "It was read, there is no such row, and nobody followed a topic that held it.",
-    Kind.REFUSED: "PostgreSQL refuses to read this row; the log and /metrics count it as poisoned.",
+    Kind.REFUSED: "This row cannot be read, or is larger than limits.row; it counts as poisoned.",
     Kind.FAILED: "The read failed; it is tried again, and the key stays dirty until it succeeds.",
     Kind.REPEATED: "It was read, and is what its subscribers were told last: nothing to send.",
 }

@@ -102,7 +102,7 @@ class ServerConfig:
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What one instance takes on. `message` and `headers` are bytes; rates are per second.
+    """What one instance takes on. `message`, `headers` and `row` are bytes; rates are per second.
 
     `subscriptions` and `command_rate` are per connection; `handshake` and `unauthenticated`
     are seconds.
@@ -116,6 +116,7 @@ class LimitsConfig:
     message: int = 65_536
     headers: int = 16_384
     snapshot_rows: int = 10_000
+    row: int = 2**20
     handshake: float = 10.0
     unauthenticated: float = 10.0
 

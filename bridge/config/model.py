@@ -174,6 +174,7 @@ class Limits(Section):
     message: Size | None = _key("The largest message a subscriber may send.", default="64KiB")
     headers: Size | None = _key("The longest request, without a body.", default="16KiB")
     snapshot_rows: Count | None = _key("The most rows a topic's snapshot may have.", default=10000)
+    row: Size | None = _key("The largest row that is sent, as JSON; not of a log.", default="1MiB")
     handshake: Duration | None = _key(
         "How long a connection may take to send its request and take the answer.", default="10s"
     )

@@ -291,7 +291,7 @@ async def test_a_hundred_thousand_false_notifications(
     assert counted(metrics.reloads) < 500
     assert bridge.bridge.hub.subscribers <= 2
     said = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said.count("rows that PostgreSQL refuses to read") <= 1
+    assert said.count("rows that cannot be read") <= 1
     assert len(said) < 10, said
 
 

@@ -123,6 +123,20 @@ async def test_keys_that_are_there_and_keys_that_are_not(
     assert loader.reads == 1
 
 
+async def test_a_row_that_is_too_large_stays_there(
+    admin: psycopg.Connection, pool: AsyncConnectionPool[Any]
+) -> None:
+    """Measured in bytes, and by the JSON that would be sent."""
+    watched = orders(admin, (1, "a", "1.50"), (2, "é", "1.50"))
+    small = Loader(pool, "rowcast", row_size=len(written(admin, "orders")[0]))
+    states, refused = await small.load(watched, [("1",), ("2",)])
+    assert [(state.key, state.row is None) for state in states] == [(("1",), False), (("2",), True)]
+    assert refused == [("2",)]
+    answer = await snapshot(small, watched, WHOLE)
+    assert [key for key, _ in answer.rows] == ['{"id": 1}']
+    assert answer.refused == (("2",),)
+
+
 async def test_only_the_columns_of_the_config_leave(
     admin: psycopg.Connection, loader: Loader
 ) -> None:

@@ -67,7 +67,7 @@ def test_the_schema_for_editors_has_the_real_defaults() -> None:
                 continue
             owner = Config if name in of_the_file else real[section]
             default = quantities.duration(key["default"]) if name in written else key["default"]
-            sized = name in ("message", "headers", "retention_size")
+            sized = name in ("message", "headers", "row", "retention_size")
             default = quantities.size(default) if sized else default
             default = quantities.trail(default) if name.endswith("retention") else default
             expected = getattr(owner, name)

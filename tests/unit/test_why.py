@@ -57,7 +57,7 @@ def test_a_change_is_sent() -> None:
     [
         (Kind.UNWANTED, "nobody followed a topic of this key"),
         (Kind.GONE, "there is no such row"),
-        (Kind.REFUSED, "refuses to read this row"),
+        (Kind.REFUSED, "cannot be read"),
         (Kind.FAILED, "tried again"),
     ],
 )

@@ -8,7 +8,7 @@ const SAID = {
   seen: ({ detail, times }) => `${detail} seen${times > 1 ? `, ${times} coalesced` : ""}`,
   ignored: ({ detail, times }) => `${detail} ignored: nobody followed the table${times > 1 ? `, ${times} times` : ""}`,
   unwanted: () => "not read: nobody followed a topic of it",
-  read: () => "read", gone: () => "read: no such row", refused: () => "PostgreSQL refuses to read it",
+  read: () => "read", gone: () => "read: no such row", refused: () => "cannot be read, or is too large",
   failed: () => "the read failed, and is tried again",
   told: ({ detail, told, later }) => `${detail} to ${told}${later ? `, ${later} by snapshot` : ""}`,
   repeated: () => "not sent: equal to what was sent last",
