@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 
 from bench.crowd import crowd
 from bench.processes import ROOT, started
+from bridge.demo.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,12 +173,6 @@ def _brought(file: Path) -> Peer:
     }
     missing = "" if shutil.which(given["command"][0]) else f"{given['command'][0]} is not on PATH"
     return Peer(**{"missing": missing, **given})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until_open(port: int, patience: float = 10.0) -> None:

@@ -19,6 +19,7 @@ from bench.report import Missing, Result, Table, Verdict, row
 from bench.sockets import Socket
 from bench.stats import percentile, ratios, spread
 from bench.world import bridge, connect, fresh, postgres, subscribe
+from bridge.demo.ports import free_port
 
 if TYPE_CHECKING:
     from bench.run import Run
@@ -108,7 +109,7 @@ def taken(lines: dict[str, Line], first: int, samples: int) -> dict[str, list[fl
 
 def floor(stack: ExitStack, server: Database) -> Line:
     url = fresh(server, "floor", _TABLE + NOTIFIES)
-    port = peers.free_port()
+    port = free_port()
     command = [sys.executable, "-m", "bench.peers.floor", url, "floor", "items", str(port)]
     stack.enter_context(started(command))
     peers.until_open(port)

@@ -13,7 +13,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ from urllib.parse import quote
 from bridge.demo.account import account_for, die_with_parent, environment, identity
 from bridge.demo.binaries import Binaries, copy, find_binaries
 from bridge.demo.initdb import ensure_data
+from bridge.demo.ports import free_port
 from bridge.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Postgres:
         """Start, and start again while the refusal is one that passes."""
         deadline = time.monotonic() + _DYING_TIMEOUT
         port = self.port
-        while (refusal := self._attempt(port or _free_port())) is not None:
+        while (refusal := self._attempt(port or free_port())) is not None:
             taken = _PORT_TAKEN in refusal
             dying = any(text in refusal for text in _DYING)
             if not (taken or dying) or time.monotonic() > deadline:
@@ -261,9 +261,3 @@ def _runtime_directory(account: Account | None) -> Path:
     if account:
         os.chown(directory, *account)
     return directory
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.demo.ports import free_port
 from tests.support import connect, http
-from tests.support.balancers import HAPROXY, NGINX, free_port, shipped_haproxy, shipped_nginx
+from tests.support.balancers import HAPROXY, NGINX, shipped_haproxy, shipped_nginx
 from tests.support.commands import Rowcast
 from tests.support.replica import Replica, Streamed, following, rows
 from tests.support.workload import CONFIG, TABLE, transaction

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from bridge.demo.ports import free_port
 from tests.support import connect, http
-from tests.support.balancers import HAPROXY, free_port, shipped_haproxy
+from tests.support.balancers import HAPROXY, shipped_haproxy
 from tests.support.commands import Rowcast
 from tests.support.replica import following, rows
 

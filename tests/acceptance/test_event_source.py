@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.demo.ports import free_port
 from tests.support import browser, http
-from tests.support.balancers import NGINX, free_port, nginx
+from tests.support.balancers import NGINX, nginx
 from tests.support.bridges import configure, running
 from tests.support.browser import until
 from tests.support.commands import Rowcast

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.demo.ports import free_port
 from tests.support import browser, http
 from tests.support.browser import until
 from tests.support.javascript import package, react, steered
@@ -89,12 +89,6 @@ def config(name: str, origin: str) -> str:
     found = dedent(text).replace("http://localhost:8000", origin)
     assert found.startswith("database:")
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @asynccontextmanager

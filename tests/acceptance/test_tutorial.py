@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.demo.ports import free_port
 from tests.support import browser
-from tests.support.balancers import free_port
 from tests.support.commands import Rowcast
 from tests.support.pages import site
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from bridge.demo.ports import free_port
 from tests.chaos.witness import Broken
 from tests.support import http
 from tests.support.commands import ROWCAST
@@ -53,7 +54,7 @@ class Instance:
     def __init__(self, name: str, directory: Path, database: str) -> None:
         parts = urlsplit(database)
         self.name = name
-        self.port = 0
+        self.port = free_port()
         self.link = Notifications(str(parts.hostname), int(parts.port or 5432))
         self._directory = directory
         self._database = database

@@ -23,7 +23,8 @@ import pytest
 from bridge.demo import binaries as binaries_module
 from bridge.demo.account import Account, account_for
 from bridge.demo.binaries import Binaries, copy, find_binaries
-from bridge.demo.postgres import Postgres, _free_port
+from bridge.demo.ports import free_port
+from bridge.demo.postgres import Postgres
 from bridge.errors import DatabaseError
 from tests.support import connect
 
@@ -232,8 +233,8 @@ def test_a_port_that_was_taken_meanwhile_is_passed_over(
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        ports = iter([other.getsockname()[1], free := _free_port()])
-        monkeypatch.setattr("bridge.demo.postgres._free_port", lambda: next(ports))
+        ports = iter([other.getsockname()[1], free := free_port()])
+        monkeypatch.setattr("bridge.demo.postgres.free_port", lambda: next(ports))
         with Postgres.start(binaries=binaries) as server:
             assert server.port == free
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bridge import config as configuration
 from bridge import migrate
+from bridge.demo.ports import free_port
 from bridge.pipeline import Bridge
 from tests.support import serving as serving_role
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def configure(database: str, tables: str, **top: str) -> Config:
     """A config of these `tables` (YAML, indented by two), listening on a free port."""
     extra = "".join(f"{name}: {value}\n" for name, value in top.items())
-    text = f"database: ${{URL}}\n{extra}server: {{port: 0, inspector: true}}\ntables:\n{tables}"
+    server = f"server: {{port: {free_port()}, inspector: true}}"
+    text = f"database: ${{URL}}\n{extra}{server}\ntables:\n{tables}"
     return configuration.loads(text, file="test.yaml", env={"URL": database})
 
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.demo.ports import free_port
 from tests.support import http
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Rowcast:
     @asynccontextmanager
     async def serving(self, *arguments: str, ready: bool = True) -> AsyncIterator[Serving]:
         """`rowcast serve` on a free port, listening and, unless told otherwise, ready."""
-        async with self.running("serve", "--port", "0", *arguments) as process:
+        async with self.running("serve", "--port", str(free_port()), *arguments) as process:
             assert process.stdout is not None
             async with asyncio.timeout(30):
                 line = (await process.stdout.readline()).decode()

@@ -67,6 +67,8 @@ class Line:
         self._thawed = thawed
         self._late: dict[asyncio.TimerHandle, bytes] = {}
         self.treatment: Treatment | None = None
+        self.over = False
+        """Nothing can be passed on any more."""
 
     def later(self, delay: float, message: bytes) -> None:
         timer = asyncio.get_running_loop().call_later(delay, lambda: self._arrive(timer))
@@ -80,7 +82,7 @@ class Line:
 
     def _arrive(self, timer: asyncio.TimerHandle) -> None:
         message = self._late.pop(timer)
-        if self._thawed.is_set() and not self._writer.is_closing():
+        if self._thawed.is_set() and not self._writer.is_closing() and not self.over:
             self._writer.write(message)
 
 
@@ -134,6 +136,7 @@ class Notifications(Proxy):
                 await writer.drain()
                 await asyncio.sleep(self.slow)
             await thawed.wait()
+            line.over = True
             writer.write_eof()
         finally:
             del self._lines[line]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridge.demo.account import account_for
+from bridge.demo.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,7 @@ def pooler(url: str, directory: Path) -> Iterator[str]:
         if shared in place.parents:
             place.chmod(0o755)
     parts = urlsplit(url)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = directory / "pgbouncer.ini"
     settings.write_text(
         f"[databases]\n* = host={parts.hostname} port={parts.port} user={parts.username}\n"
