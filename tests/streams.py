@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import NamedTuple
 
 from bridge.demo.postgres import Postgres, find_binaries
-from tests.support import connect, fresh_database
+from tests.support import PATIENCE, connect, fresh_database
 from tests.support.bridges import configure, running
 from tests.support.listeners import Listener, listening
 from tests.support.workloads import CONFIG, WORKLOADS, Workload
@@ -53,7 +53,7 @@ async def _compared(url: str, listeners: list[Listener]) -> Outcome:
         committed = {row[0] for row in connection.execute("SELECT id FROM ledger")}
     for listener in listeners:
         with suppress(TimeoutError):  # what is missing is counted below
-            await listener.until(len(committed), patience=15)
+            await listener.until(len(committed), patience=PATIENCE)
     got = [listener.ids for listener in listeners]
     lost = max(len(committed - set(ids)) for ids in got)
     twice = max(len(ids) - len(set(ids)) for ids in got)

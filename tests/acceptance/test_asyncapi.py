@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from bridge import wire
 from bridge.wire import ErrorCode
+from tests.support import PATIENCE
 from tests.support.commands import Rowcast
 from tests.support.events import streaming
 
@@ -106,7 +107,7 @@ CAUSES: tuple[tuple[Message | str, str], ...] = (
 async def everything(address: str, admin: psycopg.Connection) -> AsyncIterator[Message]:
     """Have a bridge say all it can."""
     url = address.replace("http://", "ws://") + "/ws"
-    async with connect(url, compression=None) as socket, asyncio.timeout(60):
+    async with connect(url, compression=None) as socket, asyncio.timeout(PATIENCE):
         for cause, kind in CAUSES:
             if isinstance(cause, str):
                 admin.execute(cause.encode())

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bridge.cursor import of_moment, of_place
 from bridge.topics import encode
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.tokens import SECRET, token
 
@@ -90,7 +90,7 @@ async def tries(bridge: Running, topics: Sequence[str], **claims: Any) -> bytes:
 
 async def websocket(bridge: Running, topics: Iterable[str], text: str) -> bytes:
     got = []
-    async with asyncio.timeout(30), connect(f"{bridge.url}?token={text}") as connection:
+    async with asyncio.timeout(PATIENCE), connect(f"{bridge.url}?token={text}") as connection:
         for topic in topics:
             await connection.send(json.dumps({"type": "subscribe", "topic": topic}))
             await connection.send(
@@ -109,7 +109,7 @@ async def websocket(bridge: Running, topics: Iterable[str], text: str) -> bytes:
 async def quiet(bridge: Running) -> None:
     """Whoever waits for a snapshot or an event has it."""
     hub = bridge.bridge.hub
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while any(not s.level for m in hub.mailboxes for s in m.subscriptions.values()) or any(
             not s.live for of in hub.streams._of.values() for s in of.values()
         ):
@@ -313,7 +313,7 @@ async def test_false_notifications_move_no_row(
             again = {"type": "subscribe", "topic": "tenants/a/docs", "id": n}
             await connection.send(json.dumps(again))
         admin.execute("UPDATE docs SET body = 'of-a, the end' WHERE id = 1")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not (got and b"the end" in got[-1]):
                 got.append(await connection.recv(decode=False))
     received = [json.loads(message) for message in got]
@@ -396,7 +396,7 @@ async def resumed(bridge: Running, topic: str, since: Any) -> bytes:
 async def until(
     connection: Any, met: Callable[[dict[str, Any]], bool], got: list[bytes] | None = None
 ) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             frame = await connection.recv(decode=False)
             if got is not None:
@@ -417,7 +417,7 @@ async def test_other_claims_between_the_question_and_the_answer(
         for topic in ("tenants/b/docs", "tenants/a/docs"):
             await connection.send(json.dumps({"type": "subscribe", "topic": topic}))
         await until(connection, lambda m: m.get("code") == "forbidden")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'docs'::regclass"
             while admin.execute(waiting).fetchone() is None:
                 await asyncio.sleep(0.01)

@@ -16,7 +16,7 @@ from bridge import migrate
 from bridge.backoff import Backoff
 from bridge.client import Client, Lost, Snapshot, Subscribed
 from bridge.errors import BridgeError
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
 from tests.support.events import streaming
@@ -66,7 +66,7 @@ class Raw:
         await self.connection.send(json.dumps({"type": type, **fields}))
 
     async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return json.loads(await self.connection.recv())
 
     async def subscribe(self, topic: str) -> dict[str, Any]:
@@ -371,7 +371,7 @@ async def test_tail_has_a_token(bridge: Running, tmp_path: Path) -> None:
     rowcast = Rowcast(tmp_path, "postgresql://")
     rowcast.environment["ROWCAST_TOKEN"] = token(customer="a")
     tail = rowcast.running("tail", "customers/a/orders", "--url", bridge.http)
-    async with tail as process, asyncio.timeout(30):
+    async with tail as process, asyncio.timeout(PATIENCE):
         assert process.stdout is not None
         lines = [json.loads(await process.stdout.readline()) for _ in range(3)]
     assert [line["type"] for line in lines] == ["welcome", "subscribed", "snapshot"]

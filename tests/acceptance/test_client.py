@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from bridge.backoff import Backoff
 from bridge.client import Change, Changed, Client, Lost, Refused, Replica, Snapshot, Subscribed
 from bridge.errors import BridgeError
+from tests.support import PATIENCE
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
 
@@ -50,7 +51,7 @@ async def bridge(database: str, admin: psycopg.Connection) -> AsyncIterator[Runn
 
 @pytest.fixture
 async def client(bridge: Running) -> AsyncIterator[Client]:
-    async with asyncio.timeout(60), quick(bridge.http) as client:
+    async with asyncio.timeout(PATIENCE), quick(bridge.http) as client:
         yield client
 
 
@@ -132,7 +133,7 @@ async def test_it_comes_back_to_a_bridge_that_restarts(
 ) -> None:
     admin.execute(ORDERS)
     config = configure(database, CONFIG)
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(PATIENCE):
         async with running(config) as first:
             port = first.address.result()[1]
             client = quick(first.http)
@@ -186,7 +187,7 @@ async def test_leaving_ends_everything(bridge: Running) -> None:
         await waiting
     with pytest.raises(StopAsyncIteration):
         await anext(messages)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while bridge.bridge.hub.subscribers:
             await asyncio.sleep(0.01)
 
@@ -204,7 +205,7 @@ async def test_leaving_waits_for_nothing_that_nobody_reads() -> None:
 
     async with saying(flood) as url:
         visiting = asyncio.create_task(visit(url))
-        assert await asyncio.wait({visiting}, timeout=5) == ({visiting}, set())
+        assert await asyncio.wait({visiting}, timeout=PATIENCE) == ({visiting}, set())
 
 
 async def test_one_who_gives_up_waiting_leaves_nothing_behind(
@@ -215,7 +216,7 @@ async def test_one_who_gives_up_waiting_leaves_nothing_behind(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await client.state("orders")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while bridge.bridge.hub.subscribers:
             await asyncio.sleep(0.01)
 
@@ -234,7 +235,7 @@ async def test_some_ends_are_final(code: int) -> None:
     async def say(connection: ServerConnection) -> None:
         await connection.close(code, "go away")
 
-    async with asyncio.timeout(20), saying(say) as address, quick(address) as client:
+    async with asyncio.timeout(PATIENCE), saying(say) as address, quick(address) as client:
         with pytest.raises(BridgeError, match=f"{code}.*go away"):
             await anext(client.follow("orders"))
         with pytest.raises(BridgeError, match="go away"):
@@ -251,7 +252,7 @@ async def test_some_refusals_are_final(status: int, final: bool) -> None:
         return connection.respond(status, "not you")
 
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE),
         serve(never, "127.0.0.1", 0, process_request=refuse) as server,
         quick(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client,
     ):
@@ -274,7 +275,7 @@ async def test_it_resumes_where_it_was() -> None:
         await connection.send(json.dumps(page | {"version": "1", "cursor": f"c{len(asked)}"}))
         await connection.close(1012)
 
-    async with asyncio.timeout(20), saying(say) as address, quick(address) as client:
+    async with asyncio.timeout(PATIENCE), saying(say) as address, quick(address) as client:
         messages = client.follow("a", "b", since={"b": "given"})
         lost = 0
         async for message in messages:
@@ -293,7 +294,11 @@ async def test_a_token_goes_along() -> None:
         got.set_result(connection.request.headers.get("Authorization"))
         await connection.close(4500, "bad token")
 
-    async with asyncio.timeout(20), saying(say) as address, Client(address, "t0ken") as client:
+    async with (
+        asyncio.timeout(PATIENCE),
+        saying(say) as address,
+        Client(address, "t0ken") as client,
+    ):
         with pytest.raises(BridgeError) as caught:
             await client.state("orders")
     assert await got == "Bearer t0ken"
@@ -321,7 +326,7 @@ async def rowcast(database: str, admin: psycopg.Connection, tmp_path: Path) -> R
 async def test_tail_survives_a_restart_and_ends_quietly(
     rowcast: Rowcast, admin: psycopg.Connection
 ) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(PATIENCE):
         async with rowcast.serving() as serving:
             port = serving.address.rpartition(":")[2]
             async with rowcast.running("tail", "--url", serving.address, "orders/1") as tail:
@@ -350,7 +355,7 @@ async def test_tail_sends_since(rowcast: Rowcast) -> None:
         asked.set_result(json.loads(await connection.recv()))
         await connection.close(4503, "enough")
 
-    async with asyncio.timeout(60), saying(say) as address:
+    async with asyncio.timeout(PATIENCE), saying(say) as address:
         done = await rowcast.run("tail", "--url", address, "--since", "c1", "orders")
         assert await asked == {"type": "subscribe", "topic": "orders", "since": "c1"}
     assert done.status == 1

@@ -61,7 +61,7 @@ async def test_none_is_missed(database: str, admin: psycopg.Connection) -> None:
             await asyncio.to_thread(write, admin, cold)
         truth = rows(admin, "SELECT * FROM documents")
         for replica in await asyncio.gather(*joining):
-            await replica.equals({topic: _rows_of(topic, truth) for topic in replica.topics}, 10)
+            await replica.equals({topic: _rows_of(topic, truth) for topic in replica.topics})
 
 
 def _rows_of(topic: str, truth: dict[str, dict]) -> dict[str, dict]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support import PATIENCE
 from tests.support import connect as sql_connect
 from tests.support.bridges import configure, running
 from tests.support.replica import following, rows
@@ -49,7 +50,7 @@ class Client:
         await self.connection.send(json.dumps(command))
 
     async def next(self) -> dict:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return json.loads(await self.connection.recv())
 
     async def subscribe(self, topic: str, **more: object) -> list[dict]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from bridge import config as config_file
 from bridge.client import Client, Event, Subscribed
 from bridge.events import Events, EventTypes, InvalidEvent, NewEvent
+from tests.support import PATIENCE
 from tests.support.bridges import running
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Listener:
         return message
 
     async def next(self, many: int) -> list[Event]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             got = [await anext(self.messages) for _ in range(many)]
         assert all(isinstance(one, Event) for one in got)
         return got  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.demo.ports import free_port
-from tests.support import browser, http
+from tests.support import PATIENCE, browser, http
 from tests.support.browser import until
 from tests.support.javascript import package, react, steered
 from tests.support.pages import SHOWN, setting
@@ -109,7 +109,7 @@ async def python(*arguments: str, **environment: str) -> AsyncIterator[asyncio.s
 
 
 async def listening(origin: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await http.get(origin, "/favicon.ico", Connection="close")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from bridge.demo.postgres import Postgres
-from tests.support import connect
+from tests.support import PATIENCE, connect
 from tests.support.bridges import configure, running
 from tests.support.replica import following, rows
 
@@ -39,7 +39,7 @@ async def test_it_comes_back_when_there_is_room_again(binaries: Binaries) -> Non
             health = bridge.bridge.health
             with ExitStack() as hogs:
                 await asyncio.to_thread(take_all, server.url(), admin, hogs)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE):
                     while "too many clients" not in health.reasons.get("listener", ""):
                         await asyncio.sleep(0.02)
                 admin.execute("UPDATE orders SET n = 1; DELETE FROM orders WHERE id = 2")

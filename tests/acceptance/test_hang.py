@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import watchdog
+from tests.support import PATIENCE
 from tests.support.apart import apart
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
@@ -35,7 +36,7 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 
 
 async def until(admin: psycopg.Connection, query: str, value: object) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while admin.execute(query).fetchone() != (value,):
             await asyncio.sleep(0.05)
 

@@ -22,6 +22,7 @@ from psycopg import sql
 from websockets.asyncio.client import connect
 
 from bridge import delivery
+from tests.support import PATIENCE
 from tests.support.bridges import configure, running
 from tests.support.frames import CLOSE, GROUPS, LIMIT, PONG, close, received
 from tests.support.replica import following, rows
@@ -67,7 +68,7 @@ async def talk(bridge: Running, data: bytes, *, eof: bool = False) -> bytes:
         writer.write(data)
         if eof:
             writer.write_eof()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read()
     except ConnectionError:
         return b""
@@ -105,7 +106,7 @@ async def _frames(bridge: Running, sent: bytes, expected: Expected, size: int) -
     reader, writer = await asyncio.open_connection(*bridge.address.result())
     try:
         writer.write(UPGRADE)
-        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 101 ")
             got = bytearray()
@@ -279,7 +280,7 @@ async def test_a_hundred_thousand_false_notifications(
                 # Not faster than they are read, or it is the machine that is tested.
                 while counted(metrics.notifications) < start + 5_000:
                     await asyncio.sleep(0.01)
-        async with asyncio.timeout(60), connect(bridge.url) as late:
+        async with asyncio.timeout(PATIENCE), connect(bridge.url) as late:
             await late.send('{"type":"subscribe","topic":"items/1"}')
             while json.loads(await late.recv())["type"] != "snapshot":
                 pass
@@ -297,7 +298,7 @@ async def test_a_hundred_thousand_false_notifications(
 
 async def worked_off(bridge: Bridge) -> None:
     """Nothing is dirty, being read, or to be read."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while any(len(f.keys) or len(f.gaps) or f.taken for f in bridge._flows.values()):
             await asyncio.sleep(0.01)
 

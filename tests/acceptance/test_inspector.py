@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.tokens import SECRET, token
 from tests.support.visitor import visiting
@@ -46,7 +46,7 @@ async def said(bridge: Running, key: str, words: str) -> Any:
 
 
 async def _until(bridge: Running, query: str, words: str) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             asked = await http.get(bridge.http, f"/inspector/why?{query}")
             if words in asked.json()["answer"]:

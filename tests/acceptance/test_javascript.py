@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import __version__
-from tests.support import connect, fresh_database
+from tests.support import PATIENCE, connect, fresh_database
 from tests.support.javascript import (
     CLIENT,
     NODE,
@@ -152,7 +152,7 @@ async def test_it_feeds_the_cache_of_tanstack_query(
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 assert await process.stdout.readline() == b"ready\n"
                 admin.execute("UPDATE items SET n = 1")
                 assert (await process.stdout.read()).decode().endswith("done\n")

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.events import streaming
 from tests.support.tokens import SECRET, token
@@ -58,7 +58,7 @@ async def counted(bridge: Running) -> float:
 async def ended(connection: ClientConnection) -> int:
     """The code of the close that comes."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 await connection.recv()
     except ConnectionClosed as closed:
@@ -67,7 +67,7 @@ async def ended(connection: ClientConnection) -> int:
 
 async def works(connection: ClientConnection) -> None:
     await connection.send('{"type":"ping"}')
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while json.loads(await connection.recv())["type"] != "pong":
             pass
 
@@ -178,7 +178,7 @@ async def test_commands_in_a_second(limited: Any, kind: str) -> None:
 
 
 async def works_for(connection: ClientConnection, pongs: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while pongs:
             pongs -= json.loads(await connection.recv())["type"] == "pong"
 
@@ -205,7 +205,7 @@ async def test_a_head_that_does_not_end_is_not_read_to_its_end(limited: Any) -> 
     async with limited("{headers: 1KiB, handshake: 300ms}") as bridge:
         reader, writer = await asyncio.open_connection(*bridge.address.result())
         writer.write(b"GET /ws HTTP/1.1\r\n" + b"X: 0123456789\r\n" * 100)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert b" 431 " in await reader.readline()
             await reader.read()
         writer.close()
@@ -223,7 +223,7 @@ async def test_who_never_sends_a_request_keeps_nobody_out(limited: Any) -> None:
         for _, writer in idle:
             stack.callback(writer.close)
             writer.write(b"GET /ws HT")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             for reader, _ in idle:
                 with suppress(ConnectionError):
                     assert await reader.read() == b""

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bridge.flood import BURST
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.commands import ROWCAST, Rowcast
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def test_on_a_terminal_it_is_for_people(tmp_path: Path) -> None:
         *command, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=theirs
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             shown = await asyncio.to_thread(_until, ours, b"database unreachable")
     finally:
         process.kill()

@@ -12,7 +12,7 @@ import pytest
 from bridge.client import Client, Event, Subscribed
 from bridge.errors import BridgeError
 from tests.streams import outcome
-from tests.support import connect, http
+from tests.support import PATIENCE, connect, http
 from tests.support.bridges import configure, running
 from tests.support.events import streaming
 from tests.support.listeners import listening
@@ -221,7 +221,7 @@ async def test_another_history_begins_anew_for_those_who_are_there(
         await listener.begun()
         admin.execute("UPDATE rowcast.log_about SET identity = 'another'")
         pay(admin, 1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(listener.replies) < 2:
                 await listener.heard()
         assert [reply["resumed"] for reply in listener.replies] == [False, False]
@@ -357,7 +357,7 @@ async def test_another_config_is_served_and_nothing_is_missed(
             await asyncio.to_thread(admin.execute, "INSERT INTO audit VALUES (%s, 's')", [n])
         await told(stays, *range(1, 51))
         await told(moves, *range(1, 51))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(moves.replies) < 2:
                 await moves.heard()
         assert [reply["resumed"] for reply in moves.replies] == [False, True]

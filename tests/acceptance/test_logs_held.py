@@ -10,7 +10,7 @@ import pytest
 
 from bridge import held
 from bridge.demo.postgres import Postgres
-from tests.support import connect, fresh_database, http
+from tests.support import PATIENCE, connect, fresh_database, http
 from tests.support.bridges import configure, running
 from tests.support.listeners import listening
 
@@ -50,18 +50,18 @@ async def test_a_prepared_transaction_keeps_its_place_and_is_named(
             connection.execute(f"BEGIN; {PAY}")
             other.execute(PAY)
             # Looked at under one name, and gone on under another session's.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while "log held" not in caplog.text:
                     await asyncio.sleep(0.01)
             caplog.clear()
             connection.execute("PREPARE TRANSACTION 'the one'")
             other.execute(PAY)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while (
                     'gid="the one"' not in (await http.get(bridge.http, "/metrics")).body.decode()
                 ):
                     await asyncio.sleep(0.01)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while "rowcast_log_lag_positions 3.0" not in await metrics(bridge):
                     await asyncio.sleep(0.01)
             assert listener.ids == []

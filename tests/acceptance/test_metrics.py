@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import http, metrics
+from tests.support import PATIENCE, http, metrics
 from tests.support.bridges import configure, running
 from tests.support.visitor import visiting
 
@@ -57,7 +57,7 @@ async def a_change_of_each(bridge: Running, admin: psycopg.Connection) -> None:
 async def timed(bridge: Running, table: str) -> float:
     """The sum of the table's latencies; who was told may know it before it is counted."""
     about = {"table": table, "since": SINCE[table]}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not value(bridge, "rowcast_latency_seconds_count", **about):
             await asyncio.sleep(0.01)
     return value(bridge, "rowcast_latency_seconds_sum", **about)

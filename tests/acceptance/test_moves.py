@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 from websockets.asyncio.client import connect
 
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.tokens import SECRET, token
 
@@ -214,6 +214,6 @@ async def test_nobody_gets_what_a_row_holds_for_the_other(
 
 
 async def settled(one: Listener, topic: str, expected: dict[int, str]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while one.holds(topic) != expected:
             await asyncio.sleep(0.02)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import PATIENCE
 from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ async def _fold(
     """Read lines of `tail` into rows by topic and key until the condition holds."""
     held = {} if held is None else held
     assert tail.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not until(held):
             message = json.loads(await tail.stdout.readline())
             if message["type"] == "snapshot":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge import config as config_file
-from tests.support import connect
+from tests.support import PATIENCE, connect
 from tests.support.bridges import running
 from tests.support.warm import Program, load, warm
 
@@ -90,7 +90,7 @@ async def writing(database: str, writers: int) -> AsyncIterator[None]:
 
 async def until_it_is_the_fold(connection: psycopg.Connection) -> None:
     expected = connection.execute(FOLD).fetchall()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (found := rows(connection, MODEL)) != expected:
             counted = sum(events for _, _, events in found)
             assert counted <= sum(events for _, _, events in expected), f"twice, seed {SEED}"
@@ -106,7 +106,7 @@ def rows(connection: psycopg.Connection, query: str) -> list[Any]:
 async def until_it_advances(connection: psycopg.Connection) -> None:
     query = "SELECT cursor FROM checkpoints"
     before = rows(connection, query)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while rows(connection, query) == before:
             await asyncio.sleep(0.005)
 

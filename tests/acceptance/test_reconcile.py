@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import pipeline
+from tests.support import PATIENCE
 from tests.support.bridges import configure, running
 from tests.support.replica import following, rows
 from tests.support.visitor import cursor_of, visiting
@@ -75,7 +76,7 @@ async def test_what_no_trigger_saw_is_found_sent_and_counted(
         for statement in (blind, WRITES, sighted):
             admin.execute(statement)
         await replica.equals(truth(admin))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while repairs(bridge) < 4:
                 await asyncio.sleep(0.05)
 
@@ -140,7 +141,7 @@ async def test_what_triggers_saw_is_not_counted(database: str, admin: psycopg.Co
             )
         await replica.equals(truth(admin))
         suspects = [t.ledger.suspects for t in bridge.bridge.hub.routes.followed()]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while any(suspects):
                 await asyncio.sleep(0.05)
         assert repairs(bridge) == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import connect, http
+from tests.support import PATIENCE, connect, http
 from tests.support.commands import Rowcast
 from tests.support.listeners import listening
 from tests.support.replica import Replica, following, rows
@@ -74,7 +74,7 @@ async def site(database: str, admin: psycopg.Connection, tmp_path: Path) -> Site
 async def logged(serving: Serving, event: str) -> dict[str, Any]:
     """The next line of the log with this event."""
     assert serving.process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while line := await serving.process.stderr.readline():
             if (entry := json.loads(line))["event"] == event:
                 return dict(entry)
@@ -264,8 +264,8 @@ async def test_a_stop_does_not_wait_for_a_reload(
         with connect(database) as migration, migration.transaction():
             migration.execute("LOCK TABLE pg_inherits, pg_depend IN ACCESS EXCLUSIVE MODE")
             serving.process.send_signal(signal.SIGHUP)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 while admin.execute(WAITING).fetchone() is None:
                     await asyncio.sleep(0.01)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 assert await serving.stop() == 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from websockets.asyncio import client
 
-from tests.support import connect
+from tests.support import PATIENCE, connect
 from tests.support.bridges import configure, running
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def test_a_bridge_stops_wherever_its_reload_is(
     admin.execute(TABLES)
     configs = [configure(database, CONFIG.format(debounce=n)) for n in (10, 20)]
     chance = random.Random(1)
-    async with writing(database), asyncio.timeout(90):
+    async with writing(database), asyncio.timeout(PATIENCE):
         for n in range(ROUNDS):
             async with AsyncExitStack() as stack:
                 bridge = await stack.enter_async_context(running(configs[0], migrated=not n))

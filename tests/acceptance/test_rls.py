@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from bridge import catalog, cursor, migrate, policies
 from bridge.config.auth import RlsConfig
 from bridge.statements import Statements
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.tokens import SECRET, token
 
@@ -171,7 +171,7 @@ class Viewer:
         return [message["key"]["id"] for message in told]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 await asyncio.sleep(0.01)
 

@@ -21,8 +21,8 @@ from psycopg import sql
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.support import PATIENCE, http
 from tests.support import connect as sql_connect
-from tests.support import http
 from tests.support.commands import Rowcast
 from tests.support.tokens import token
 
@@ -117,7 +117,7 @@ async def use(address: str, tokens: list[str], written: Written) -> None:
                     await one.send(json.dumps({"type": "auth", "token": [text]}))
                     await one.send(json.dumps({"type": "ping"}))
                     while b"pong" not in written.texts[-1]:
-                        written.add(await asyncio.wait_for(one.recv(), 20))
+                        written.add(await asyncio.wait_for(one.recv(), PATIENCE))
 
 
 async def test_no_secret_is_written_anywhere(database: str, role: str, tmp_path: Path) -> None:

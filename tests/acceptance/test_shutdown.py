@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.commands import Rowcast
 from tests.support.replica import Streamed, following, rows
 
@@ -48,7 +48,7 @@ async def test_subscribers_are_told_to_come_back(rowcast: Rowcast, number: signa
             while json.loads(await connection.recv())["type"] != "snapshot":
                 pass
             stopped = asyncio.create_task(serving.stop(number))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await connection.wait_closed()
             assert connection.close_code == 1012
         assert await stopped == 0
@@ -118,7 +118,7 @@ async def test_without_a_database_it_serves_and_says_why_it_is_not_ready(
 ) -> None:
     rowcast.environment["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
     async with rowcast.serving(ready=False) as serving:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not any("refused" in reason for reason in await _reasons(serving.address)):
                 await asyncio.sleep(0.02)
         assert (await http.get(serving.address, "/healthz")).status == 200
@@ -148,7 +148,7 @@ def deaf(address: str) -> Iterator[None]:
 
 async def refused(address: str) -> None:
     """Until nobody new is taken."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         with suppress(OSError):
             while True:
                 await http.get(address, "/healthz")

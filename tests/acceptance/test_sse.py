@@ -12,7 +12,7 @@ import pytest
 
 from bridge.gateways import connection as connections
 from bridge.gateways import sse
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
 from tests.support.events import Stream, streaming
@@ -164,7 +164,7 @@ async def test_more_than_a_request_at_once_harms_nobody(
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     reader, writer = await asyncio.open_connection(*bridge.address.result())
     writer.write(request + b"\xff" * 100)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while await reader.read(1000):
             pass
     writer.close()
@@ -182,7 +182,7 @@ async def test_one_who_says_no_more_is_gone(
         await begun(stream)
         stream.writer.write_eof()
         admin.execute("UPDATE orders SET note = 'new'")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await stream.reader.read()
     await _subscribers(bridge, 0)
     assert caplog.records == []
@@ -281,7 +281,7 @@ async def test_before_the_database_is_reached(tmp_path: Path) -> None:
 
 
 async def _subscribers(bridge: Running, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while bridge.bridge.hub.subscribers != count:
             await asyncio.sleep(0.01)
 
@@ -294,7 +294,7 @@ async def test_those_who_never_read_are_closed_and_the_others_hear_everything(
         for one in silent:
             await stack.enter_async_context(one)
         await _subscribers(bridge, 50)
-        async with following(bridge.url, "orders/1") as reader, asyncio.timeout(60):
+        async with following(bridge.url, "orders/1") as reader, asyncio.timeout(PATIENCE):
             for _ in range(20):
                 admin.execute("UPDATE orders SET note = repeat(md5(random()::text), 20000)")
                 expected = rows(admin, "SELECT * FROM orders WHERE id = 1")
@@ -353,7 +353,7 @@ async def test_a_silent_stream_has_comments(
     monkeypatch.setattr(sse, "COMMENT", 0.01)
     async with streaming(bridge.http, "orders/1") as stream:
         await begun(stream)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(stream.parser.comments) < 3:
                 admin.execute("UPDATE orders SET note = random()::text WHERE id = 1")
                 await stream.next()
@@ -377,7 +377,7 @@ async def test_a_request_that_never_comes_is_not_waited_for(
     async with running(configure(database, CONFIG, limits="{handshake: 100ms}")) as bridge:
         reader, writer = await asyncio.open_connection(*bridge.address.result())
         writer.write(b"GET /sse?topic=orders HTTP/1.1\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
         writer.close()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.gateways import state
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.events import streaming
 
@@ -138,7 +138,7 @@ async def test_many_at_once_share_reads(bridge: Running, admin: psycopg.Connecti
     with admin.transaction():
         admin.execute("LOCK TABLE orders")
         asking = [asyncio.create_task(http.get(bridge.http, "/state/orders")) for _ in range(50)]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while bridge.bridge.hub.subscribers < 50:
                 await asyncio.sleep(0.01)
     answers = await asyncio.gather(*asking)
@@ -158,7 +158,7 @@ async def test_a_read_that_does_not_end_is_not_waited_for(
     assert (answer.status, answer.json()["code"]) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) >= 1
     assert bridge.bridge.hub.subscribers == 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (await http.get(bridge.http, "/state/orders")).status != 200:
             pass
 
@@ -185,7 +185,7 @@ async def test_at_the_end_those_who_wait_are_answered(
         async with running(configure(database, CONFIG)) as bridge:
             admin.execute("LOCK TABLE orders")
             asking = asyncio.create_task(http.get(bridge.http, "/state/orders"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while bridge.bridge.hub.subscribers < 1:
                     await asyncio.sleep(0.01)
     answer = await asking

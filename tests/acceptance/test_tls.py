@@ -18,6 +18,7 @@ from bridge.config import TlsConfig
 from bridge.demo.postgres import Postgres, find_binaries
 from bridge.errors import BridgeError, DatabaseError
 from bridge.gateways.tls import Certificate
+from tests.support import PATIENCE
 from tests.support import connect as sql_connect
 from tests.support.bridges import configure, running
 from tests.support.certificates import Authority
@@ -72,7 +73,7 @@ async def test_the_port_speaks_tls_and_takes_new_certificates(
             authority.issue("127.0.0.1", name="new")
             for name, file in zip(("crt", "key"), files, strict=True):
                 os.replace(tmp_path / f"new.{name}", file)  # noqa: PTH105
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while await served(port, trusted) == first:
                     await asyncio.sleep(0.05)
             await one.send('{"type":"ping"}')
@@ -81,7 +82,7 @@ async def test_the_port_speaks_tls_and_takes_new_certificates(
             async with connect(url, ssl=trusting(Authority(tmp_path, "another"))):
                 pass
         with pytest.raises((OSError, InvalidHandshake)):
-            async with connect(url.replace("wss", "ws"), open_timeout=5):
+            async with connect(url.replace("wss", "ws")):
                 pass
 
 

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from bridge.spans import Spans
+from tests.support import PATIENCE
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
 from tests.support.visitor import visiting
@@ -46,7 +47,7 @@ async def traced(bridge: Running, admin: psycopg.Connection, write: str) -> list
         admin.execute(write)
         while (message := await visit.next())["type"] != "change":
             pass
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not (spans := kept.get_finished_spans()):
             await asyncio.sleep(0.01)
     bridge.bridge.on_flush.pop()

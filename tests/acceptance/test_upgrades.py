@@ -12,7 +12,7 @@ from bridge.changelog import Changelog
 from bridge.client import Client
 from bridge.drift import drift
 from bridge.pool import open_pool
-from tests.support import connect, fresh_database
+from tests.support import PATIENCE, connect, fresh_database
 from tests.support.bridges import running
 from tests.support.fingerprint import fingerprint
 from tests.support.replica import following, rows
@@ -125,7 +125,7 @@ async def _works(config: Config, admin: psycopg.Connection, since: str) -> None:
             resumed, change = await anext(orders), await anext(orders)
             assert (resumed.resumed, change.row["status"]) == (True, "sent")
             events = client.follow("events", "payments", since="start")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 told = [one async for one in _first(events, 3)]
             assert sorted(one.table for one in told) == ["events", "payments", "payments"]
         topics = ["customers/7/orders", "products", "notes"]

@@ -14,6 +14,7 @@ from bridge.drift import drift
 from bridge.errors import DatabaseError
 from bridge.inspection import inspect
 from bridge.pipeline import Bridge
+from tests.support import PATIENCE
 from tests.support.bridges import Running, configure, running
 from tests.support.fingerprint import fingerprint
 from tests.support.replica import following, rows
@@ -123,7 +124,7 @@ async def test_a_bridge_that_cannot_work_with_a_schema_waits_for_one_that_it_can
     assert "start a newer rowcast" in finding.message
     waiting = Running(Bridge(settings))
     serving = asyncio.create_task(waiting.bridge.run(waiting.started))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while "start a newer rowcast" not in waiting.bridge.health.reasons.get("database", ""):
             await asyncio.sleep(0.01)
         mark(admin, versions.SCHEMA, versions.SINCE)
@@ -140,7 +141,7 @@ async def test_one_that_runs_ends_when_the_schema_is_migrated_from_under_it(
     serving = asyncio.create_task(running.bridge.run(running.started))
     await running.bridge.health.wait()
     mark(admin, versions.SCHEMA + 1, versions.SCHEMA + 1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         with suppress(BaseExceptionGroup):
             await serving
     error: BaseException | None = serving.exception()

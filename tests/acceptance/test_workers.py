@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.support import http
+from tests.support import PATIENCE, http
 from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ async def clients(serving: Serving) -> AsyncIterator[list[Client]]:
 
 
 async def all_hold(found: list[Client], status: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(client.holds(status) for client in found))
 
 
@@ -124,7 +124,7 @@ async def samples(serving: Serving, name: str) -> dict[str, float]:
 
 
 async def until_ready(serving: Serving) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while list((await samples(serving, "rowcast_ready")).values()) != [1.0, 1.0]:
             await asyncio.sleep(0.05)
 
@@ -179,7 +179,7 @@ async def test_one_that_is_told_to_stop_drains_and_is_replaced(
 
 
 async def gone(serving: Serving, pid: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while pid in (await workers(serving)).values():
             await asyncio.sleep(0.05)
 
@@ -196,7 +196,7 @@ async def test_workers_end_when_nobody_minds_them(rowcast: Rowcast) -> None:
     async with rowcast.serving() as serving:
         pids = list((await workers(serving)).values())
         serving.process.kill()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while [pid for pid in pids if _runs(pid)]:
                 await asyncio.sleep(0.05)
 
@@ -233,7 +233,7 @@ async def all_know(serving: Serving, topic: str) -> None:
             return (await http.get(serving.address, f"/state/{topic}")).status == 200
         return False
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not all(await asyncio.gather(*map(known, range(CLIENTS)))):
             await asyncio.sleep(0.05)
 

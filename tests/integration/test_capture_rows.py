@@ -10,7 +10,7 @@ from bridge import inventory
 from bridge.changes import Change, Gap, Operation, parse
 from bridge.demo.postgres import Postgres
 from bridge.triggers import desired, plan
-from tests.support import connect
+from tests.support import PATIENCE, connect
 from tests.support.capture import Ear, entry, watch
 
 if TYPE_CHECKING:
@@ -181,6 +181,6 @@ def _replicate(publisher: Connection, subscriber: Connection, tables: dict[str, 
     subscriber.execute("LISTEN rowcast")
     for statement, change in expected.items():
         publisher.execute(statement)
-        (heard,) = subscriber.notifies(timeout=60, stop_after=1)
+        (heard,) = subscriber.notifies(timeout=PATIENCE, stop_after=1)
         parsed = parse(heard.payload, widths)
         assert (parsed if isinstance(parsed, Gap) else parsed[0]) == change

@@ -23,6 +23,7 @@ from bridge.changes import Change, Gap, Lost, Operation
 from bridge.errors import DatabaseError
 from bridge.listener import Listener, Notifier
 from bridge.session import LET_US_GO, Session, Target
+from tests.support import PATIENCE
 from tests.support.poolers import PGBOUNCER, pooler
 from tests.support.proxy import Proxy
 
@@ -70,7 +71,7 @@ async def proxy(server: Server) -> AsyncIterator[Proxy]:
 async def running(listener: Listener) -> AsyncIterator[AsyncGenerator[Item, None]]:
     """Its items; at the end no task of it may be left."""
     before = asyncio.all_tasks()
-    async with asyncio.timeout(50), aclosing(listener.listen()) as items:
+    async with asyncio.timeout(PATIENCE), aclosing(listener.listen()) as items:
         yield items
     ours = {task for task in asyncio.all_tasks() - before if "_beat" in repr(task.get_coro())}
     assert not ours
@@ -371,7 +372,7 @@ async def test_what_arrives_with_the_answer_to_a_statement_is_kept(database: str
     session = await Session.connect(Target(database))
     await session.execute(sql.SQL("LISTEN here"))
     await session.execute(sql.SQL("NOTIFY here, 'with the answer'"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await session.arrivals() == [b"with the answer"]
     session.close()
 

@@ -14,6 +14,7 @@ import pytest
 
 from bridge import config as config_file
 from bridge import migrate
+from tests.support import PATIENCE
 from tests.support.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run(start: Start) -> Run:
 
     def run(*words: str, config: Path) -> tuple[int, str]:
         with start(*words, config=config) as process:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=PATIENCE)
             return process.returncode, output
 
     return run
@@ -89,7 +90,7 @@ def test_upgrade_and_downgrade(file: Path, run: Run, connection: Connection) -> 
 
 def test_three_at_once(file: Path, start: Start) -> None:
     started = [start("bridge", "migrate", config=file) for _ in range(3)]
-    told = [process.communicate(timeout=60)[0] for process in started]
+    told = [process.communicate(timeout=PATIENCE)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], told
     lines = "".join(told).splitlines()
     assert lines.count("applied revision 0001: the epoch") == 1

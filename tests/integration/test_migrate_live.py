@@ -19,7 +19,7 @@ from bridge import catalog, inventory, migrate
 from bridge.cli import main
 from bridge.drift import drift as found_drift
 from bridge.errors import DatabaseError
-from tests.support import connect
+from tests.support import PATIENCE, connect
 from tests.support.capture import config, entry
 from tests.support.fingerprint import fingerprint
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 WRITERS = 20
-PATIENCE = 0.5
+LOCK_TIMEOUT = 0.5
 """Seconds, the lock_timeout of a migration."""
 
 # The wait is measured by the server, around the statement that needs the lock.
@@ -84,18 +84,18 @@ def test_who_holds_a_table_for_long_makes_nobody_wait_longer_than_the_timeout(
         writers = [pool.submit(write) for _ in range(WRITERS)]
         run = pool.submit(migrate.apply, shop, progress=progress)
         try:
-            assert all(turned_away.acquire(timeout=30) for _ in range(5))
+            assert all(turned_away.acquire(timeout=PATIENCE) for _ in range(5))
         finally:
             admin.execute("COMMIT")
-            run.exception(60)
+            run.exception(PATIENCE)
             stop.set()
         assert not any(writer.exception() for writer in writers)
         run.result()
     assert settled(connection, shop)
     longest, typical = waits(connection)
     # Behind the migration for one timeout, not for as long as the table was held.
-    assert PATIENCE / 2 < longest < 2 * PATIENCE + usual
-    assert typical < PATIENCE / 2
+    assert LOCK_TIMEOUT / 2 < longest < 2 * LOCK_TIMEOUT + usual
+    assert typical < LOCK_TIMEOUT / 2
 
 
 def waits(connection: Connection) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, Operation
 from bridge.demo.postgres import Postgres
 from bridge.listener import Listener, Notifier
+from tests.support import PATIENCE
 from tests.support.apart import apart
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def url(request: pytest.FixtureRequest, server: Server, database: str) -> str:
 
 
 async def until(admin: psycopg.Connection, query: str, value: object) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while admin.execute(query).fetchone() != value:
             await asyncio.sleep(0.02)
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+PATIENCE = 120.0
+"""Seconds after which what a test waits for will not happen, on a very busy machine either."""
+
+
 class Server(Protocol):
     """What a test may ask of any server: `Postgres` and `External` have it."""
 
@@ -46,7 +50,7 @@ class External:
 
 def connect(url: str) -> psycopg.Connection:
     """A session in autocommit mode; close it, or use it as a context manager."""
-    return psycopg.connect(url, autocommit=True, connect_timeout=10)
+    return psycopg.connect(url, autocommit=True, connect_timeout=round(PATIENCE))
 
 
 def fresh_database(server: Server, template: str) -> Iterator[str]:

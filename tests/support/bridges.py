@@ -10,6 +10,7 @@ from bridge import config as configuration
 from bridge import migrate
 from bridge.demo.ports import free_port
 from bridge.pipeline import Bridge
+from tests.support import PATIENCE
 from tests.support import serving as serving_role
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def running(config: Config, *, migrated: Config | bool = True) -> AsyncIte
     serving = asyncio.create_task(running.bridge.run(running.started))
     try:
         ready = asyncio.create_task(running.bridge.health.wait())
-        await asyncio.wait({serving, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, ready}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert ready.done(), running.bridge.health.reasons
         yield running
     finally:

@@ -11,6 +11,8 @@ import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.support import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _FLAGS = ("--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run")
-
-PATIENCE = 30.0
-"""Seconds after which what has not happened will not."""
 
 
 def find() -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.demo.ports import free_port
-from tests.support import http
+from tests.support import PATIENCE, http
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ class Rowcast:
 
     async def run(self, *arguments: str) -> Done:
         async with self.running(*arguments) as process:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 out, err = await process.communicate()
         return Done(process.returncode or 0, out.decode(), err.decode())
 
@@ -69,7 +69,7 @@ class Rowcast:
         """`rowcast serve` on a free port, listening and, unless told otherwise, ready."""
         async with self.running("serve", "--port", str(free_port()), *arguments) as process:
             assert process.stdout is not None
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 line = (await process.stdout.readline()).decode()
             if "serving on " not in line:
                 _, err = await process.communicate()
@@ -90,6 +90,6 @@ class Serving:
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; returns its exit status."""
         self.process.send_signal(number)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await self.process.communicate()
         return self.process.returncode or 0

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from tests.support import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -80,7 +82,7 @@ class Stream:
         self._joining: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         first, *rest = head.strip().split("\r\n")
         self.status = int(first.split()[1])
@@ -96,7 +98,7 @@ class Stream:
 
     async def next(self) -> Event:
         """The next event; EOFError if the stream ends before it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 line = await self.reader.readline()
                 if not line:

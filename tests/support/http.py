@@ -7,6 +7,8 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.support import PATIENCE
+
 
 class Answer(NamedTuple):
     status: int
@@ -25,7 +27,7 @@ async def get(address: str, path: str, method: str = "GET", **headers: str) -> A
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     writer.write("\r\n".join([*lines, "", ""]).encode())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()
@@ -36,7 +38,7 @@ async def get(address: str, path: str, method: str = "GET", **headers: str) -> A
 
 async def until(address: str, path: str, **expected: object) -> Answer:
     """Ask until the JSON answer has these values: waiting for a state by looking at it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             answer = await get(address, path, Connection="close")
             if all(answer.json().get(name) == value for name, value in expected.items()):

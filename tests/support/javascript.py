@@ -18,7 +18,7 @@ import psycopg
 
 from bridge import config as configuration
 from bridge import migrate
-from tests.support import connect, http, tokens, warm
+from tests.support import PATIENCE, connect, http, tokens, warm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -93,7 +93,7 @@ class Steered:
 
     async def _look(self, true: Callable[[], bool]) -> None:
         alive = self._alive
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not true():
                 assert self._alive == alive, "rowcast serve has ended; its error is on stderr"
                 await asyncio.sleep(0.01)

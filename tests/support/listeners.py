@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
 
+from tests.support import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -37,7 +39,7 @@ class Listener:
         self._news.clear()
         await self._news.wait()
 
-    async def until(self, count: int, patience: float = 30.0) -> None:
+    async def until(self, count: int, patience: float = PATIENCE) -> None:
         """Until so many events are here."""
         async with asyncio.timeout(patience):
             while len(self.ids) < count:
@@ -45,7 +47,7 @@ class Listener:
                 await self._news.wait()
 
     async def begun(self) -> dict[str, Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not self.replies:
                 self._news.clear()
                 await self._news.wait()

@@ -21,7 +21,7 @@ from bridge.feed import Feed
 from bridge.listener import Listener, Notifier
 from bridge.pacer import State, Tempo
 from bridge.pacing import Pacing
-from tests.support import connect
+from tests.support import PATIENCE, connect
 
 if TYPE_CHECKING:
     from bridge.changes import Change, Mark
@@ -202,7 +202,7 @@ async def outcome(
         killed = await killing
         committed = {key: at for each in writes for key, at in each.committed.items()}
         for follower in followers:
-            await follower.sees(set(committed), patience=5)
+            await follower.sees(set(committed), patience=PATIENCE)
         return _compared(committed, followers, killed)
     finally:
         for task in following:

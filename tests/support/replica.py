@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import client
 from bridge.backoff import Backoff
+from tests.support import PATIENCE
 from tests.support.events import streaming
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Replica:
             if self._task.done():
                 await self._task
 
-    async def equals(self, expected: dict[str, Rows], patience: float = 30.0) -> None:
+    async def equals(self, expected: dict[str, Rows], patience: float = PATIENCE) -> None:
         """Until every topic holds the expected rows; fails telling the first that does not."""
         try:
             async with asyncio.timeout(patience):
@@ -155,7 +156,7 @@ async def following(
     """A replica that has its first snapshots."""
     replica = kind(url, topics)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await replica.until(lambda: all(held.floor for held in replica.held.values()))
         yield replica
     finally:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -27,7 +29,7 @@ class Visit:
         self.cursor = cursor
 
     async def next(self) -> Message:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             message: Message = json.loads(await self._connection.recv())
         if message["type"] == "snapshot" and not message["last"]:
             self.cursor = None
