@@ -21,7 +21,15 @@ from hypothesis import settings
 
 from bridge.demo.postgres import Postgres, find_binaries
 from bridge.errors import DatabaseError
-from tests.support import External, Server, browser, connect, fresh_database, serving
+from tests.support import (
+    External,
+    Server,
+    browser,
+    connect,
+    fresh_database,
+    in_memory,
+    serving,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -39,7 +47,7 @@ settings.register_profile("plain", deadline=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("plain")
 
-_SETTINGS = {"max_connections": "300"}
+_SETTINGS = {"max_connections": "300", "max_wal_size": "256MB"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,7 +74,7 @@ def server(pytestconfig: pytest.Config) -> Iterator[Server]:
     if external := _external(pytestconfig):
         yield external
         return
-    with Postgres.start(binaries=_found(pytestconfig), settings=_SETTINGS) as server:
+    with _started(_found(pytestconfig)) as server:
         yield server
 
 
@@ -100,7 +108,7 @@ def binaries(pytestconfig: pytest.Config) -> Binaries:
 
 @pytest.fixture
 def postgres(binaries: Binaries) -> Iterator[Postgres]:
-    with Postgres.start(binaries=binaries, settings=_SETTINGS) as server:
+    with _started(binaries) as server:
         yield server
 
 
@@ -111,6 +119,11 @@ async def chromium() -> AsyncIterator[Browser]:
         pytest.skip("no Chromium found; $CHROME may name one")
     async with browser.started(program) as chromium:
         yield chromium
+
+
+def _started(binaries: Binaries) -> Postgres:
+    with in_memory():
+        return Postgres.start(binaries=binaries, settings=_SETTINGS)
 
 
 def _external(config: pytest.Config) -> External | None:
