@@ -21,7 +21,7 @@ from bridge.backoff import Backoff
 from bridge.client import Change, Changed, Client, Lost, Refused, Replica, Snapshot, Subscribed
 from bridge.errors import BridgeError
 from tests.support import PATIENCE
-from tests.support.bridges import configure, running
+from tests.support.bridges import configure, running, staying
 from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
@@ -132,10 +132,9 @@ async def test_it_comes_back_to_a_bridge_that_restarts(
     database: str, admin: psycopg.Connection
 ) -> None:
     admin.execute(ORDERS)
-    config = configure(database, CONFIG)
+    config = staying(configure(database, CONFIG))
     async with asyncio.timeout(PATIENCE):
         async with running(config) as first:
-            port = first.address.result()[1]
             client = quick(first.http)
             orders = await client.state("orders")
             changes = aiter(orders)
@@ -150,20 +149,13 @@ async def test_it_comes_back_to_a_bridge_that_restarts(
                 assert "1012" in message.reason
                 break
         admin.execute("UPDATE orders SET status = 'sent' WHERE id = 1")
-        again = _at(config, port)
-        async with client, running(again):
+        async with client, running(config):
             await orders.until(lambda orders: orders.status == "live")
             assert dict(orders) == selected(admin)
             assert (await listening).key == 1
             async for message in messages:
                 if isinstance(message, Snapshot):
                     break
-
-
-def _at(config: Any, port: int) -> Any:
-    from dataclasses import replace
-
-    return replace(config, server=replace(config.server, port=port))
 
 
 async def test_a_bridge_without_its_database_is_stale(

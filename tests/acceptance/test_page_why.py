@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from bridge.pipeline import Bridge
 from tests.support import browser, http
-from tests.support.bridges import Running, configure, running
+from tests.support.bridges import Running, configure, running, staying
 from tests.support.browser import errors, until
 from tests.support.tokens import SECRET, token
 from tests.support.visitor import visiting
@@ -161,25 +160,19 @@ async def test_the_page_outlives_the_bridge(
     chromium: Browser, database: str, admin: psycopg.Connection
 ) -> None:
     admin.execute(TABLE)
-    config = configure(database, TABLES)
-    async with running(config) as bridge:
-        port = bridge.address.result()[1]
-        async with inspecting(chromium, bridge, "/#stock/a/1") as page:
-            bridge.bridge.stop()
-            await until(page, 'document.querySelector("#status").dataset.state === "stale"')
-            admin.execute("UPDATE stock SET name = 'meanwhile' WHERE place = 1")
-            again = Bridge(replace(config, server=replace(config.server, port=port)))
-            serving = asyncio.create_task(again.run())
-            await until(
-                page, f'{LIVE} && document.querySelector("#body").innerText.includes("mean")'
-            )
-            admin.execute("UPDATE stock SET name = 'after' WHERE place = 1")
-            await until(
-                page, 'document.querySelector("#body [data-heat]")?.textContent === "after"'
-            )
-            await ask(page, "a", "1", expect="Sent as update to 1 subscriber of stock/a/1.")
-            again.stop()
-            await serving
+    config = staying(configure(database, TABLES))
+    async with running(config) as bridge, inspecting(chromium, bridge, "/#stock/a/1") as page:
+        bridge.bridge.stop()
+        await until(page, 'document.querySelector("#status").dataset.state === "stale"')
+        admin.execute("UPDATE stock SET name = 'meanwhile' WHERE place = 1")
+        again = Bridge(config)
+        serving = asyncio.create_task(again.run())
+        await until(page, f'{LIVE} && document.querySelector("#body").innerText.includes("mean")')
+        admin.execute("UPDATE stock SET name = 'after' WHERE place = 1")
+        await until(page, 'document.querySelector("#body [data-heat]")?.textContent === "after"')
+        await ask(page, "a", "1", expect="Sent as update to 1 subscriber of stock/a/1.")
+        again.stop()
+        await serving
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge import config as configuration
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 def configure(database: str, tables: str, **top: str) -> Config:
     """A config of these `tables` (YAML, indented by two), listening on a free port."""
     extra = "".join(f"{name}: {value}\n" for name, value in top.items())
-    server = f"server: {{port: {free_port()}, inspector: true}}"
-    text = f"database: ${{URL}}\n{extra}{server}\ntables:\n{tables}"
+    text = f"database: ${{URL}}\n{extra}server: {{port: 0, inspector: true}}\ntables:\n{tables}"
     return configuration.loads(text, file="test.yaml", env={"URL": database})
+
+
+def staying(config: Config) -> Config:
+    """The same on a port of its own, for a bridge that is to come back where it was."""
+    return replace(config, server=replace(config.server, port=free_port()))
 
 
 class Running:
