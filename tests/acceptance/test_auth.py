@@ -16,6 +16,7 @@ from bridge import migrate
 from bridge.backoff import Backoff
 from bridge.client import Client, Lost, Snapshot, Subscribed
 from bridge.errors import BridgeError
+from bridge.wire import CloseCode
 from tests.support import PATIENCE, http
 from tests.support.bridges import configure, running
 from tests.support.commands import Rowcast
@@ -252,9 +253,9 @@ async def test_another_token_is_decided_about_anew(
 
 
 async def test_a_token_that_expires_ends_the_connection(
-    bridge: Running, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    bridge: Running, admin: psycopg.Connection
 ) -> None:
-    soon = int(time.time()) - 10 + 2  # the leeway is 10 s
+    soon = int(time.time()) - 10 + 3  # the leeway is 10 s
     async with (
         client(bridge, **WAYS["header"](token(customer="a", exp=soon))) as lapsing,
         client(bridge, **WAYS["header"](token(customer="a", exp=soon))) as renewed,
@@ -351,12 +352,15 @@ async def test_the_client_asks_for_a_token_at_every_connection(bridge: Running) 
     made = []
 
     async def fresh() -> str:
-        made.append(token(customer="a", exp=int(time.time()) - 10 + (1 if not made else 1000)))
+        made.append(token(customer="a", jti=str(len(made))))
         return made[-1]
 
     async with Client(bridge.http, fresh, backoff=lambda: Backoff(first=0.01, cap=0.1)) as one:
         messages = one.follow("customers/a/orders")
-        kinds = [type(await anext(messages)) for _ in range(5)]
+        kinds = [type(await anext(messages)) for _ in range(2)]
+        for mailbox in list(bridge.bridge.hub.mailboxes):
+            mailbox.sink.end(CloseCode.TOKEN_EXPIRED, "as if its time were over")
+        kinds += [type(await anext(messages)) for _ in range(3)]
     assert kinds == [Subscribed, Snapshot, Lost, Subscribed, Snapshot]
     assert len(made) == 2
 
