@@ -34,6 +34,7 @@ CONFIG = """
 database: ${DATABASE_URL}
 debounce: 20ms
 max_wait: 100ms
+reconcile: 0
 tables:
   items: {topics: [items, "items/{id}", "groups/{grp}/items"]}
 """

@@ -36,7 +36,7 @@ async def test_a_read_is_not_compiled(database: str) -> None:
 async def test_a_read_fails_that_nobody_answers(
     database: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "PATIENCE", 0.3)
+    monkeypatch.setattr(link, "PATIENCE", 1.0)
     async with open_pool(configure(proxy.url_for(database), "  items:\n")) as pool:
         await pool.wait()
         async with pool.connection() as connection:
@@ -69,7 +69,7 @@ async def test_a_read_that_is_cancelled_asks_nobody(
 async def test_a_look_at_the_catalog_fails_that_nobody_answers(
     database: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "BRIEF", 0.3)
+    monkeypatch.setattr(link, "BRIEF", 1.0)
 
     def look() -> None:
         with link.brief(proxy.url_for(database)) as connection:
