@@ -70,7 +70,7 @@ class LogFeed:
         self._returned = False
         self.on_caught_up: Callable[[], None] = lambda: None
         """Called when all that was written before `resume` has been published."""
-        streams.on_followed = self.ring
+        streams.on_doubt = self.ring
 
     def ring(self) -> None:
         """Something was written, or somebody came."""

@@ -106,8 +106,7 @@ class Replay:
     async def _beginning(self, stream: Stream, since: str | Position) -> Place | None:
         """Where `since` says; None if that cannot be told, or has been pruned."""
         about = await self._book.about()
-        if about.identity != self._streams.identity:
-            raise DatabaseError("the log is another one now")
+        self._same(about)
         if since == wire.START:
             return Place(await self._first(), ())
         if isinstance(since, Position):
@@ -143,6 +142,12 @@ class Replay:
             not columns or await self._book.spelled(columns, texts) is not None
         )
 
+    def _same(self, about: About) -> None:
+        """Where another log begins is for its reader to say, and to all who follow."""
+        if about.identity != self._streams.identity:
+            self._streams.on_doubt()
+            raise DatabaseError("the log is another one now")
+
     # Page after page.
 
     async def _page(self, stream: Stream) -> None:
@@ -150,7 +155,8 @@ class Replay:
         before = stream.place
         read = self._log(stream, target) if before.after is None else self._history(stream)
         events, place, about = await read
-        if about.identity != self._streams.identity or about.pruned > before.seq:
+        self._same(about)
+        if about.pruned > before.seq:
             log.warning("a replay was overtaken by retention", extra={"topic": stream.topic})
             self._streams.lost(stream, turn)
             return

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 
 class Streams:
-    """All of one process. `on_due` and `on_followed` are called when there is something to
-    read, and when somebody follows a log topic again; they must not wait."""
+    """All of one process. `on_due` is called when there is something to read, `on_doubt` when the
+    log has to be looked at: somebody follows a topic of it, or it seems to be another one. They
+    must not wait."""
 
     def __init__(self, routes_of: Callable[[str], Sequence[Route]]) -> None:
         self.audience = Audience(routes_of)
@@ -46,7 +47,7 @@ class Streams:
         self.identity = ""
         self.settled: int | None = None
         self.on_due: Callable[[], None] = lambda: None
-        self.on_followed: Callable[[], None] = lambda: None
+        self.on_doubt: Callable[[], None] = lambda: None
 
     def __bool__(self) -> bool:
         """Whether anybody follows a log topic."""
@@ -72,7 +73,7 @@ class Streams:
         mailbox.lane.on_empty = lambda: self._emptied(mailbox)
         self._of.setdefault(mailbox, {})[stream.topic] = stream
         self._due[stream] = None
-        self.on_followed()
+        self.on_doubt()
         self.on_due()
 
     def unsubscribe(self, mailbox: Mailbox, topic: str) -> bool:

@@ -233,6 +233,22 @@ async def test_another_history_begins_anew_for_those_who_are_there(
         assert listener.ids in ([12], [11, 12])
 
 
+async def test_who_is_behind_is_told_of_another_history_once_and_by_its_name(
+    instances: list[Running], admin: psycopg.Connection
+) -> None:
+    """A page may be of the new log while the old one's reader has not noticed yet."""
+    await asyncio.to_thread(pay, admin, 20_000)
+    async with visiting(instances[0].url, TOPIC) as visit:
+        await visit.send(type="subscribe", topic=TOPIC, since="start")
+        begun = await visit.next()
+        admin.execute("UPDATE rowcast.log_about SET identity = 'another'")
+        while (message := await visit.next())["type"] != "subscribed":
+            pass
+        assert (begun["resumed"], message["resumed"]) == (True, False)
+        old, new = (reply["cursor"].split(".")[1] for reply in (begun, message))
+        assert old != new
+
+
 async def test_a_replay_of_much_joins_what_is_written_meanwhile(
     instances: list[Running], admin: psycopg.Connection
 ) -> None:
