@@ -31,7 +31,6 @@ def serve(
     announce: Callable[[str, int], None],
 ) -> int:
     """Until all workers have ended; returns the exit status. Raises BridgeError."""
-    import bridge.pipeline  # noqa: F401  before they are forked, so that they share its memory
     from bridge.supervisor import Supervisor
 
     shared = tempfile.TemporaryDirectory(prefix="rowcast-")

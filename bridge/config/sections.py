@@ -13,6 +13,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         strict=True,
+        defer_build=True,  # a section is built once, as a part of the file, and not for itself too
         extra="forbid",
         frozen=True,
         arbitrary_types_allowed=True,
