@@ -21,10 +21,11 @@ once, and that is wanted.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,53 +162,56 @@ class Malformed(ValueError):  # noqa: N818
 _OPERATIONS = {operation.value: operation for operation in Operation}
 
 
-def parse(payload: str, widths: dict[str, tuple[int, int]]) -> list[Change] | Gap | Ring:
+class _Payload(msgspec.Struct, gc=False):
+    """What a payload may say; what else is in it, a later version may have written."""
+
+    t: str = ""
+    o: str = ""
+    k: list[tuple[str | None, ...]] | None = None
+    ring: str = ""
+    by: str = ""
+    asks: str = ""
+
+
+_decoded = msgspec.json.Decoder(_Payload).decode
+
+
+def parse(payload: str | bytes, widths: dict[str, tuple[int, int]]) -> list[Change] | Gap | Ring:
     """A notification's payload → its changes, or the Gap or the Ring it stands for.
 
     `widths` gives (key columns, routing columns) of each table that is watched.
     Raises `Malformed` for anything that a trigger of these tables cannot have written.
     """
     try:
-        message = json.loads(payload)
-        if "ring" in message:
+        message = _decoded(payload)
+        if message.ring:
             return _ring(message)
-        table, operation = message["t"], message["o"]
-        width = widths[table]
-        if operation == "*":
+        table, width = message.t, widths[message.t]
+        if message.o == "*":
             return Gap(table, "many keys changed")
-        return [
-            _change(table, _OPERATIONS[operation], entry, width) for entry in _list(message["k"])
-        ]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        operation = _OPERATIONS[message.o]
+    except (ValueError, KeyError, RecursionError) as error:
         raise Malformed(repr(error)) from error
+    if message.k is None:
+        raise Malformed(f"{table}: no keys")
+    return [_change(table, operation, values, width) for values in message.k]
 
 
-def _ring(message: dict[str, object]) -> Ring:
-    if message["ring"] not in STORES:
+def _ring(message: _Payload) -> Ring:
+    if message.ring not in STORES:
         raise Malformed("no such store")
-    return Ring(*(str(message.get(field, "")) for field in ("ring", "by", "asks")))
+    return Ring(message.ring, message.by, message.asks)
 
 
-def _change(table: str, operation: Operation, entry: object, width: tuple[int, int]) -> Change:
-    values = tuple(_list(entry))
-    key, old = values[: width[0]], values[width[0] :]
-    if len(key) != width[0] or len(old) not in (0, width[1]):
-        raise Malformed(f"{table}: {len(values)} values in a key")
-    if not all(map(_is_text, key)):
+def _change(table: str, operation: Operation, values: Old, width: tuple[int, int]) -> Change:
+    key, old = values, None
+    if len(values) != width[0]:
+        if len(values) != sum(width):
+            raise Malformed(f"{table}: {len(values)} values in a key")
+        key, old = values[: width[0]], values[width[0] :]
+    if None in key:
         raise Malformed(f"{table}: a key that is not text")
-    if not all(text is None or _is_text(text) for text in old):
-        raise Malformed(f"{table}: an old value that is not text")
-    return Change(table, key, operation, old or None)
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise Malformed(f"{type(value).__name__} in place of a list")
-    return value
-
-
-def _is_text(value: object) -> bool:
-    """Text as PostgreSQL has it: JSON can also say NUL and half a surrogate pair."""
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    for text in values:
+        if text is not None and "\0" in text:  # which JSON can say, and PostgreSQL cannot have
+            raise Malformed(f"{table}: a value that is not text")
+    return Change(table, cast("Key", key), operation, old)

@@ -32,7 +32,7 @@ from psycopg import sql
 
 from bridge import status
 from bridge.backoff import Backoff
-from bridge.changes import Change, Gap, Lost, Ring, parse
+from bridge.changes import Change, Gap, Lost, Malformed, Ring, parse
 from bridge.errors import DatabaseError
 from bridge.session import LET_US_GO, PROBE, Patience, Session, Target
 from bridge.watchdog import Watchdog
@@ -251,8 +251,8 @@ class Listener:
             return []
         self.notifications += 1
         try:
-            return parse(payload.decode(), self._widths)
-        except ValueError:  # Malformed, or bytes of a database without an encoding
+            return parse(payload, self._widths)
+        except Malformed:  # or bytes of a database without an encoding
             self.malformed += 1
             return []
 

@@ -16,6 +16,8 @@ import random
 import secrets
 from contextlib import aclosing, closing
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from bridge import gauges, pool
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from bridge.tables import Table
 
 log = logging.getLogger(__name__)
+
+_TABLE = attrgetter("table")
 
 STALLED = 10.0
 """Seconds without taking a byte after which a subscriber is closed."""
@@ -216,19 +220,22 @@ class Bridge:
                 self._take_in(item)
 
     def _take_in(self, changes: list[Change], mark: Mark | None = None) -> None:
-        now = self._loop.time()
-        for change in changes:
-            flow = self._flows[change.table]
-            self.metrics.changes[change.table] += 1
-            followed = self._concerns(flow)
-            if self.hub.trace is not None:
+        for table, some in groupby(changes, _TABLE):
+            self._take_of(self._flows[table], list(some), mark)
+
+    def _take_of(self, flow: Flow, changes: list[Change], mark: Mark | None) -> None:
+        now, followed = self._loop.time(), self._concerns(flow)
+        self.metrics.changes[flow.table.name] += len(changes)
+        if self.hub.trace is not None:
+            for change in changes:
                 self.hub.trace.seen(change, followed=followed)
-            # Who follows later reads later: nothing is lost by not keeping this.
-            if not followed:
-                continue
+        # Who follows later reads later: nothing is lost by not keeping this.
+        if not followed:
+            return
+        for change in changes:
             if flow.keys.add(change, now, mark) is not None:
                 self._table_gap(change.table, flow.keys.spilled or mark)
-            flow.wake.set()
+        flow.wake.set()
 
     def _table_gap(self, table: str, mark: Mark | None = None) -> None:
         self._missed(table)

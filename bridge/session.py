@@ -209,14 +209,15 @@ class Session:
         self._collect()
 
     def _collect(self) -> None:
+        before = len(self._arrived)
         while notification := self._pgconn.notifies():
             if notification.extra == self._expected:
                 self._hear()
-                continue
-            self._arrived.append(notification.extra)
-            # Others' probes come for ever, also where ours go to another server.
-            if not notification.extra.startswith(PROBE):
-                self.arrived = asyncio.get_running_loop().time()
+            else:
+                self._arrived.append(notification.extra)
+        # Others' probes come for ever, also where ours go to another server.
+        if not all(payload.startswith(PROBE) for payload in self._arrived[before:]):
+            self.arrived = asyncio.get_running_loop().time()
 
     def _hear(self) -> None:
         self.heard, self._expected = True, None
