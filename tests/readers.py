@@ -122,7 +122,7 @@ async def measured(arguments: argparse.Namespace, url: str, directory: Path) -> 
         session.execute(SCHEMA)
     (directory / "config.yaml").write_text(CONFIG)
     rowcast, writer = Rowcast(directory, url), Writer(url, arguments.rate)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     async with AsyncExitStack() as stack:
         serving = await stack.enter_async_context(rowcast.serving())
         crowd = Crowd(f"{serving.address}/ws".replace("http", "ws", 1))

@@ -124,7 +124,7 @@ async def test_a_bridge_sends_what_is_described(
     admin.execute(TABLES.encode())
     (tmp_path / "config.yaml").write_text(CONFIG)
     rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     seen = set()
     async with rowcast.serving() as serving:
         async for message in everything(serving.address, admin):

@@ -63,7 +63,7 @@ def table(admin: psycopg.Connection) -> psycopg.Connection:
 async def serving(directory: Path, database: str) -> AsyncIterator[Serving]:
     (directory / "config.yaml").write_text(CONFIG)
     rowcast = Rowcast(directory, database)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     async with rowcast.serving() as serving:
         yield serving
 

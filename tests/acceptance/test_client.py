@@ -311,7 +311,7 @@ async def rowcast(database: str, admin: psycopg.Connection, tmp_path: Path) -> R
     admin.execute(ORDERS)
     (tmp_path / "config.yaml").write_text(f"tables:\n{CONFIG}")
     rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     return rowcast
 
 

@@ -71,7 +71,7 @@ async def test_a_browser_reads_events_by_type_and_comes_back(
     admin.execute("INSERT INTO items SELECT g, 0 FROM generate_series(1, 3) g")
     (tmp_path / "config.yaml").write_text("tables:\n  items:\n")
     rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     async with (
         rowcast.serving() as serving,
         browser.opened(chromium, f"{serving.address}/healthz") as page,

@@ -60,7 +60,7 @@ class Site:
         (self.rowcast.directory / "config.yaml").write_text(config)
 
     async def migrate(self) -> None:
-        assert (await self.rowcast.run("migrate")).status == 0
+        await self.rowcast.migrate()
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ async def test_who_writes_gets_no_rights_by_it(
 ) -> None:
     """A search path of their own does not make the bridge's functions run theirs as its owner."""
     (tmp_path / "config.yaml").write_text(KEPT)
-    assert (await Rowcast(tmp_path, roles.owner).run("migrate")).status == 0
+    await Rowcast(tmp_path, roles.owner).migrate()
     thief = sql.Identifier(urlsplit(roles.serving).username or "")
     admin.execute(sql.SQL("CREATE SCHEMA evil AUTHORIZATION {}").format(thief))
     admin.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE ON kept, log, items TO {}").format(thief))
@@ -181,7 +181,7 @@ async def test_no_function_lends_rights(
 ) -> None:
     """Every function there is in the schema, whichever those are by now."""
     (tmp_path / "config.yaml").write_text(f"events: true\n{KEPT}")
-    assert (await Rowcast(tmp_path, roles.owner).run("migrate")).status == 0
+    await Rowcast(tmp_path, roles.owner).migrate()
     owner, other = (urlsplit(url).username or "" for url in roles)
     found = admin.execute(SAFE, [other]).fetchall()
     assert sum(lends for _, lends, *_ in found) >= 3, "those of durable and log tables, and events"

@@ -102,7 +102,7 @@ async def test_those_who_never_read_cost_a_bounded_amount_and_delay_nobody(
     admin.execute(CELLS)
     (tmp_path / "config.yaml").write_text(f"tables:\n{CONFIG}")
     rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     async with AsyncExitStack() as stack:
         serving = await stack.enter_async_context(rowcast.serving())
         bridge = Measured(serving)

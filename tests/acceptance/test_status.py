@@ -112,7 +112,7 @@ async def test_the_command(database: str, admin: psycopg.Connection, tmp_path: P
     rowcast = Rowcast(tmp_path, database)
     none = await rowcast.run("status")
     assert (none.status, "no instance" in none.out) == (3, True)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     async with rowcast.serving() as serving:
         done = await rowcast.run("status", "--json")
         assert done.status == 0, done.out + done.err

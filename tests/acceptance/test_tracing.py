@@ -89,7 +89,7 @@ async def test_the_environment_turns_traces_on(
     admin.execute(TABLES)
     (tmp_path / "config.yaml").write_text(f"tables:\n{CONFIG}")
     rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
+    await rowcast.migrate()
     rowcast.environment |= {
         "OTEL_TRACES_EXPORTER": "console",
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",

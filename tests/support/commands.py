@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge import config as configuration
+from bridge import migrate
 from bridge.demo.ports import free_port
 from tests.support import PATIENCE, http
 
@@ -45,6 +47,11 @@ class Rowcast:
             async with asyncio.timeout(PATIENCE):
                 out, err = await process.communicate()
         return Done(process.returncode or 0, out.decode(), err.decode())
+
+    async def migrate(self) -> None:
+        """What `rowcast migrate` does, without a process, whose imports take a second."""
+        config = configuration.load(self.directory / "config.yaml", self.environment)
+        await asyncio.to_thread(migrate.apply, config, progress=lambda _line: None)
 
     @asynccontextmanager
     async def running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
