@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.demo.ports import free_port
-from tests.support import connect, http
+from tests.support import connect, http, workload
 from tests.support.balancers import HAPROXY, NGINX, shipped_haproxy, shipped_nginx
-from tests.support.commands import Rowcast
 from tests.support.replica import Replica, Streamed, following, rows
-from tests.support.workload import CONFIG, TABLE, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,10 +22,11 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from tests.support.commands import Serving
+    from tests.support.commands import Rowcast, Serving
 
     Balancer = Callable[[Path, Sequence[str]], AbstractAsyncContextManager[str]]
 
+TABLES, CONFIG = workload.TABLE, f"tables:{workload.CONFIG}"
 SQL = {
     "cells": "SELECT * FROM cells",
     "cells/7": "SELECT * FROM cells WHERE id = 7",
@@ -51,15 +50,6 @@ SQL = {
 )
 def balancer(request: pytest.FixtureRequest) -> Balancer:
     return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-async def rowcast(database: str, admin: psycopg.Connection, tmp_path: Path) -> Rowcast:
-    admin.execute(TABLE)
-    (tmp_path / "config.yaml").write_text(f"tables:{CONFIG}")
-    rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
-    return rowcast
 
 
 class Fleet:
@@ -105,7 +95,7 @@ def write(url: str, stop: threading.Event) -> None:
     with connect(url) as connection:
         random = Random(1)
         while not stop.wait(0.002):
-            transaction(connection, random)
+            workload.transaction(connection, random)
 
 
 async def test_a_rolling_restart_leaves_nobody_behind(

@@ -13,19 +13,19 @@ from bridge import watchdog
 from tests.support import PATIENCE
 from tests.support.apart import apart
 from tests.support.bridges import configure, running
-from tests.support.commands import Rowcast
 from tests.support.events import streaming
 from tests.support.replica import following, rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import psycopg
 
-ORDERS = """
+    from tests.support.commands import Rowcast
+
+TABLES = """
 CREATE TABLE orders (id int PRIMARY KEY, n int NOT NULL);
 INSERT INTO orders SELECT n, 0 FROM generate_series(1, 20) n;
 """
+CONFIG = "tables:\n  orders:\n"
 WRITES = """
 UPDATE orders SET n = n + 1; DELETE FROM orders WHERE id <= 5; INSERT INTO orders VALUES (99, 1)
 """
@@ -45,7 +45,7 @@ async def test_after_its_loop_hung_everybody_converges(
     database: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdog, "INTERVAL", 0.2)
-    admin.execute(ORDERS)
+    admin.execute(TABLES)
     with apart() as there:
         async with (
             there.entered(running(configure(database, "  orders:\n"))) as bridge,
@@ -57,15 +57,6 @@ async def test_after_its_loop_hung_everybody_converges(
                 admin.execute(WRITES)
             await replica.equals({"orders": rows(admin, "SELECT * FROM orders")})
             assert replica.regressions == []
-
-
-@pytest.fixture
-async def rowcast(database: str, admin: psycopg.Connection, tmp_path: Path) -> Rowcast:
-    admin.execute(ORDERS)
-    (tmp_path / "config.yaml").write_text("tables:\n  orders:\n")
-    rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
-    return rowcast
 
 
 @pytest.mark.parametrize("dropped", [False, True], ids=["briefly", "until-the-server-drops-it"])

@@ -13,30 +13,23 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support import PATIENCE, http
-from tests.support.commands import Rowcast
 from tests.support.replica import Streamed, following, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import psycopg
 
+    from tests.support.commands import Rowcast
+
+TABLES = """
+CREATE TABLE orders (id int PRIMARY KEY, status text); INSERT INTO orders VALUES (1, 'placed');
+"""
 CONFIG = """
 database: ${DATABASE_URL}
 tables:
   orders:
 """
-
-
-@pytest.fixture
-async def rowcast(database: str, admin: psycopg.Connection, tmp_path: Path) -> Rowcast:
-    admin.execute("CREATE TABLE orders (id int PRIMARY KEY, status text)")
-    admin.execute("INSERT INTO orders VALUES (1, 'placed')")
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
-    return rowcast
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,22 +9,22 @@ import signal
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.support import PATIENCE, http
-from tests.support.commands import Rowcast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     import psycopg
 
-    from tests.support.commands import Serving
+    from tests.support.commands import Rowcast, Serving
 
+TABLES = """
+CREATE TABLE orders (id int PRIMARY KEY, status text); INSERT INTO orders VALUES (1, 'placed');
+"""
 CONFIG = """
 database: ${DATABASE_URL}
 debounce: 5ms
@@ -33,16 +33,6 @@ tables:
   orders:
 """
 CLIENTS = 24
-
-
-@pytest.fixture
-async def rowcast(database: str, admin: psycopg.Connection, tmp_path: Path) -> Rowcast:
-    admin.execute("CREATE TABLE orders (id int PRIMARY KEY, status text)")
-    admin.execute("INSERT INTO orders VALUES (1, 'placed')")
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    rowcast = Rowcast(tmp_path, database)
-    assert (await rowcast.run("migrate")).status == 0
-    return rowcast
 
 
 class Client:
@@ -216,7 +206,7 @@ async def test_a_new_config_is_served_by_all(rowcast: Rowcast, admin: psycopg.Co
         await until_ready(serving)
         path = rowcast.directory / "config.yaml"
         path.write_text(path.read_text() + "  items:\n")
-        assert (await rowcast.run("migrate")).status == 0
+        await rowcast.migrate()
         serving.process.send_signal(signal.SIGHUP)
         await all_know(serving, "items")
         os.kill((await workers(serving))["1"], signal.SIGKILL)
