@@ -56,7 +56,7 @@ DECLARE
     news jsonb[];
     fault text;
 BEGIN
-    IF to_regclass({store_name}) IS NULL THEN
+    IF {writable} IS NOT TRUE THEN
         RETURN NULL;
     END IF;
     FOR attempt IN 1..{attempts} + 1 LOOP
@@ -193,7 +193,7 @@ def body(table: Table, schema: str) -> str:
     store = storage.relation(schema, "audit")
     parts: Parts = {
         "store": store,
-        "store_name": sql.Literal(store.as_string(None)),
+        "writable": storage.writable(schema, "audit"),
         "slot": storage.slot(schema, "audit"),
         "source": sql.Literal(table.name),
         "most": sql.Literal(MANY),

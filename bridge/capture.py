@@ -82,7 +82,7 @@ BEGIN
             RAISE WARNING 'rowcast: a change of % was not kept: %', TG_RELID::regclass, SQLERRM;
         END;
     END capture;
-    IF kept <> '{{}}' AND to_regclass({store_name}) IS NOT NULL THEN
+    IF kept <> '{{}}' AND {writable} THEN
         INSERT INTO {store} (slot, payload) SELECT {slot}, unnest(kept);
         -- Where transactions may be prepared, the bridge looks by itself: one that has
         -- notified cannot be. Nor is it rung for where an instance holds the lock, or asks
@@ -188,7 +188,7 @@ def _kept(schema: str) -> Parts:
     store = storage.relation(schema, "changes")
     return {
         "store": store,
-        "store_name": sql.Literal(store.as_string(None)),
+        "writable": storage.writable(schema, "changes"),
         "slot": storage.slot(schema, "changes"),
         "pace": storage.pace(schema, "changes"),
         "channel": sql.Literal(schema),

@@ -30,6 +30,7 @@ _ALONE = {"row_security": "off"}
 # A parameter where there are none is a breach of protocol.
 _ALSO = (psycopg.NotSupportedError, psycopg.errors.ProtocolViolation)
 _TRY = sql.SQL("SELECT {} FROM {} AS t LIMIT 0")
+_TRIAL = sql.SQL("CREATE TEMP TABLE {trial} (LIKE {table}); GRANT SELECT ON {trial} TO {role}")
 _ORDER = sql.SQL("SELECT FROM {} AS t ORDER BY {} LIMIT 0")
 
 
@@ -64,6 +65,23 @@ def forbidden(connection: Connection[Any], table: Table) -> bool:
     except psycopg.Error:
         return False
     return False
+
+
+def closed(connection: Connection[Any], table: Table, role: str) -> str | None:
+    """What of the condition is closed to a role that has the row in hand: a schema, a function,
+    another table. Only for who may act for the role, and read the table."""
+    if table.where is None or not table.oid:
+        return None
+    trial = sql.Identifier("pg_temp", "rowcast_trial")
+    rows = _TRIAL.format(trial=trial, table=table.identifier, role=sql.Identifier(role))
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(rows)
+            connection.execute("SELECT pg_catalog.set_config('role', %s, true)", (role,))
+            _attempt(connection, _TRY.format(sql.SQL(""), table.rows(trial)), _SESSION)
+    except psycopg.errors.InsufficientPrivilege as error:
+        return error.diag.message_primary
+    return None
 
 
 def _refusal(

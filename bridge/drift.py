@@ -38,7 +38,7 @@ def drift(connection: Connection[Any], config: Config, tables: Mapping[str, Tabl
     if refused := versions.refusal(installed.mark, config.schema):
         raise DatabaseError(refused)
     captures = triggers.desired(tables.values(), config.schema)
-    steps = triggers.plan(captures, installed, config.schema)
+    steps = triggers.plan(captures, installed, config.schema, config.definer)
     found = [Drift(step.table, step.finding, step.grave) for step in steps]
     return [*_version(installed.mark), *found]
 

@@ -36,6 +36,7 @@ running the same transaction again: who expected a version has to look and decid
 
 TABLES = frozenset({"events", "channels"})
 FUNCTIONS = ("append", "publish")
+ARGUMENTS = {"append": "text, jsonb, bigint", "publish": "text, jsonb, jsonb, text, bigint"}
 
 _TABLES = sql.SQL(
     """\
@@ -73,7 +74,6 @@ _SIGNATURES = {
     "publish": "channel text, data jsonb, metadata jsonb DEFAULT '{}',"
     " event_type text DEFAULT 'event', expected_version bigint DEFAULT NULL",
 }
-_ARGUMENTS = {"append": "text, jsonb, bigint", "publish": "text, jsonb, jsonb, text, bigint"}
 
 _FUNCTION = sql.SQL(
     """\
@@ -231,7 +231,7 @@ def function(schema: str, name: str) -> tuple[str, ...]:
         body=sql.SQL(body(schema, name)),
     )
     revoke = sql.SQL("REVOKE ALL ON FUNCTION {}({}) FROM PUBLIC")
-    closed = revoke.format(identifier, sql.SQL(_ARGUMENTS[name]))
+    closed = revoke.format(identifier, sql.SQL(ARGUMENTS[name]))
     return make.as_string(None), closed.as_string(None)
 
 
@@ -271,7 +271,7 @@ def relation(schema: str) -> Relation:
 
 
 def _drop_function(schema: str, name: str) -> str:
-    identifier, arguments = sql.Identifier(schema, name), sql.SQL(_ARGUMENTS[name])
+    identifier, arguments = sql.Identifier(schema, name), sql.SQL(ARGUMENTS[name])
     return _DROP_FUNCTION.format(identifier, arguments).as_string(None)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from bridge import catalog, conditions, migrate, policies, roles
+from bridge import catalog, conditions, definer, migrate, policies, roles
 from bridge.drift import compatible, drift
 from bridge.errors import BridgeError, CatalogError, DatabaseError
 from bridge.gateways import access
@@ -240,6 +240,8 @@ def _capture(
         yield Finding(
             one.table or config.schema, f"{one.message}; run `rowcast migrate`", one.grave
         )
+    for said in definer.remarks(connection, config):
+        yield Finding("definer", said, grave=False)
     for said in migrate.left(config):
         yield Finding(config.schema, said, grave=False)
     for name, asked in catalog.asked(connection, config).items():

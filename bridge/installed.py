@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +31,20 @@ class InstalledTrigger:
 
 @dataclass(frozen=True, slots=True)
 class InstalledFunction:
-    """A capture function as the catalog has it; `definition` is the SQL that makes it so."""
+    """A function of ours as the catalog has it; `definition` is the SQL that makes it so.
+
+    `arguments` are the types that tell it from others of its name. `able`: where it runs as its
+    `owner`, that one may write to what the function writes to.
+    """
 
     name: str
     comment: str
     body: str
     settings: frozenset[tuple[str, str]]
     security_definer: bool = False
+    owner: str = ""
+    arguments: str = ""
+    able: bool = True
     definition: tuple[str, ...] = ()
 
 
@@ -54,7 +65,8 @@ class Installed:
     """What the database has of the bridge: its schema, its `epoch`, its stores, and capture.
 
     `mark` is the comment of `epoch`, which says of which version all of it is (`versions`).
-    `audited`: the store of what was audited may hold some.
+    `audited`: the store of what was audited may hold some. `owners` are those of the stores,
+    `events` among them.
     """
 
     schema: bool = False
@@ -65,3 +77,4 @@ class Installed:
     triggers: tuple[InstalledTrigger, ...] = ()
     functions: tuple[InstalledFunction, ...] = ()
     audited: bool = False
+    owners: Mapping[str, str] = field(default_factory=dict)

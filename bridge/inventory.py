@@ -20,7 +20,9 @@ _OBJECTS = """
 SELECT pg_catalog.count(*) > 0,
        coalesce(pg_catalog.array_agg(c.relname::text) FILTER (WHERE c.oid IS NOT NULL), '{}'),
        coalesce(pg_catalog.max(pg_catalog.obj_description(c.oid, 'pg_class'))
-                FILTER (WHERE c.relname = 'epoch'), '')
+                FILTER (WHERE c.relname = 'epoch'), ''),
+       coalesce(pg_catalog.array_agg(pg_catalog.pg_get_userbyid(c.relowner)::text)
+                FILTER (WHERE c.oid IS NOT NULL), '{}')
 FROM pg_catalog.pg_namespace AS s
 LEFT JOIN pg_catalog.pg_class AS c
     ON c.relnamespace = s.oid
@@ -65,7 +67,15 @@ ORDER BY cs.nspname, c.relname, t.tgname
 
 _FUNCTIONS = """
 SELECT p.proname, coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), ''), p.prosrc,
-       coalesce(p.proconfig, '{}'), p.prosecdef, pg_catalog.pg_get_functiondef(p.oid),
+       coalesce(p.proconfig, '{}'), p.prosecdef, pg_catalog.pg_get_userbyid(p.proowner),
+       pg_catalog.pg_get_function_identity_arguments(p.oid), NOT p.prosecdef OR (
+           pg_catalog.has_schema_privilege(p.proowner, s.oid, 'USAGE') AND NOT EXISTS (
+               SELECT FROM pg_catalog.pg_class AS c
+               WHERE c.relnamespace = s.oid AND c.relkind IN ('r', 'p')
+                 AND pg_catalog.strpos(p.prosrc, pg_catalog.format(
+                     'INSERT INTO "%%s"."%%s" ', s.nspname, c.relname)) > 0
+                 AND NOT pg_catalog.has_table_privilege(p.proowner, c.oid, 'INSERT'))),
+       pg_catalog.pg_get_functiondef(p.oid),
        pg_catalog.format('COMMENT ON FUNCTION %%I.%%I(%%s) IS %%L', s.nspname, p.proname,
            pg_catalog.pg_get_function_identity_arguments(p.oid),
            pg_catalog.obj_description(p.oid, 'pg_proc'))
@@ -88,7 +98,8 @@ WHERE s.nspname = %s AND c.relname = %s
 
 def installed(connection: Connection[Any], schema: str) -> Installed:
     """What is installed by a bridge whose own schema is `schema`."""
-    own, found, mark = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, (), "")
+    row = connection.execute(_OBJECTS, (schema,)).fetchone()
+    own, found, mark, owners = row or (False, (), "", ())
     with connection.transaction(force_rollback=True):
         # Definitions name everything in full where nothing is on the search path.
         connection.execute("SET LOCAL search_path = ''")
@@ -104,6 +115,7 @@ def installed(connection: Connection[Any], schema: str) -> Installed:
         triggers=tuple(_trigger(*row) for row in triggers),
         functions=tuple(one for one in functions if one.name not in event_store.FUNCTIONS),
         audited="audit" in found and _filled(connection, schema, "audit"),
+        owners=dict(zip(found, owners, strict=True)),
     )
 
 
@@ -134,7 +146,7 @@ def _events(
 
 def whole(connection: Connection[Any], schema: str) -> None:
     """Raises `DatabaseError` where only the definitions of our tables were restored."""
-    _, found, _ = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, (), "")
+    _, found, *_ = connection.execute(_OBJECTS, (schema,)).fetchone() or (False, ())
     if "epoch" in found and not _filled(connection, schema, "epoch"):
         raise DatabaseError(
             f"the schema {schema} has its tables without their rows, as from a dump of the"
@@ -159,8 +171,18 @@ def _trigger(*row: Any) -> InstalledTrigger:
 
 
 def _function(
-    name: str, comment: str, body: str, settings: list[str], definer: bool, *definition: str
+    name: str,
+    comment: str,
+    body: str,
+    settings: list[str],
+    definer: bool,
+    owner: str,
+    arguments: str,
+    able: bool,
+    *definition: str,
 ) -> InstalledFunction:
     pairs = (setting.partition("=") for setting in settings)
     known = frozenset((setting, value) for setting, _, value in pairs)
-    return InstalledFunction(name, comment, body, known, definer, definition)
+    return InstalledFunction(
+        name, comment, body, known, definer, owner, arguments, able, definition
+    )

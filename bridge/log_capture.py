@@ -44,7 +44,7 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         kept := ARRAY[{unknown}];
     END;
-    IF kept <> '{{}}' AND to_regclass({log_name}) IS NOT NULL THEN
+    IF kept <> '{{}}' AND {writable} THEN
         INSERT INTO {log} (slot, source, key)
         SELECT {slot}, {source}, k.entry
         FROM unnest(kept) WITH ORDINALITY AS k(entry, n) ORDER BY k.n;
@@ -71,7 +71,7 @@ def body(table: Table, schema: str) -> str:
         size=sql.Literal(ENTRY),
         unknown=sql.Literal(UNKNOWN),
         log=log,
-        log_name=sql.Literal(log.as_string(None)),
+        writable=storage.writable(schema, "log"),
         slot=storage.slot(schema, "log"),
         source=sql.Literal(table.name),
         channel=sql.Literal(schema),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
-from bridge import audit, catalog, event_store, history, inventory, roles, schema, triggers
+from bridge import audit, catalog, definer, event_store, history, inventory, roles, schema, triggers
 from bridge.backoff import Backoff
 from bridge.drift import migratable
 from bridge.errors import DatabaseError
@@ -69,7 +69,7 @@ def apply(config: Config, *, progress: Progress, versions: Path | None = None) -
     with _connect(config) as connection:  # before anything is changed
         inventory.whole(connection, config.schema)
         migratable(connection, config)
-        catalog.asked(connection, config)
+        definer.asked(connection, config)
     with _explained("migrate"):
         command.upgrade(history.alembic_config(config, progress, versions=versions), "heads")
 
@@ -112,6 +112,7 @@ def grants(config: Config, role: str) -> str:
             role,
             events=config.events,
             context=connection,
+            definer=config.definer,
             viewers=config.rls.role if config.rls else None,
         )
 
@@ -160,7 +161,7 @@ def uninstall(config: Config, progress: Progress) -> None:
         _run(connection, _removal(config, connection), progress)
         for line in _left(config, connection, removed=True):
             progress(line)
-        connection.execute(schema.drop(config.schema).encode())
+        connection.execute(schema.drop(config.schema, config.definer).encode())
         if inventory.installed(connection, config.schema).schema:
             progress(f"{config.schema}: the schema stays, for it is not the bridge's alone")
 
@@ -174,7 +175,8 @@ def install_script(config: Config) -> str:
 def uninstall_script(config: Config) -> str:
     """What `uninstall` would run now, for psql."""
     with _connect(config) as connection:
-        return f"{_script(_removal(config, connection))}\n{schema.drop(config.schema)};\n"
+        removed = schema.drop(config.schema, config.definer)
+        return f"{_script(_removal(config, connection))}\n{removed};\n"
 
 
 def proposed(config: Config) -> dict[str, list[str]]:
@@ -215,12 +217,14 @@ def _script(steps: Plan) -> str:
 
 
 def _removal(config: Config, connection: Connection[Any]) -> Plan:
-    return triggers.plan((), inventory.installed(connection, config.schema), config.schema)
+    installed = inventory.installed(connection, config.schema)
+    return triggers.plan((), installed, config.schema, config.definer)
 
 
 def _capture(config: Config, connection: Connection[Any]) -> Plan:
-    captures = triggers.desired(catalog.asked(connection, config).values(), config.schema)
-    return triggers.plan(captures, inventory.installed(connection, config.schema), config.schema)
+    captures = triggers.desired(definer.asked(connection, config).values(), config.schema)
+    installed = inventory.installed(connection, config.schema)
+    return triggers.plan(captures, installed, config.schema, config.definer)
 
 
 def left(config: Config) -> list[str]:
@@ -235,6 +239,7 @@ def _left(config: Config, connection: Connection[Any], *, removed: bool = False)
     found = (
         (config.events, event_store.left(config.schema, installed)),
         (audits, audit.left(config.schema, installed)),
+        (True, definer.left(config)),
     )
     return [said for asked, said in found if said and (removed or not asked)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
@@ -11,7 +11,7 @@ from bridge import storage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from psycopg.abc import AdaptContext
+    from psycopg import Connection
 
     from bridge.tables import Name, Table
 
@@ -45,24 +45,40 @@ def script(
     role: str,
     *,
     events: bool,
-    context: AdaptContext,
+    context: Connection[Any],
     viewers: str | None = None,
+    definer: str | None = None,
 ) -> str:
     """SQL for whoever makes the roles; to be run after the migration, and again after others.
 
-    `viewers` is the role that states are read under, if that is another one.
+    `viewers` is the role that states are read under, if that is another one; `definer` the one
+    that what writes to the schema belongs to.
     """
     found = [*_grants(schema, tables, role, events, states=viewers is None)]
     if viewers is not None:
         found += _lent(schema, tables, role, viewers)
     lines = [statement.as_string(context) for statement in found]
-    return "\n".join([_OWNER, f"-- {role}: what serves.", *lines, ""])
+    owner = sql.Identifier(context.info.user).as_string(context)
+    running = sql.Identifier(definer or SUGGESTED).as_string(context)
+    who = (_DEFINER if definer else _UNDEFINED).format(definer=running, owner=owner)
+    return "\n".join([_OWNER, who, f"-- {role}: what serves.", *lines, ""])
 
 
 _OWNER = """\
--- What migrates is a role that owns the tables and nothing more, no superuser: where functions
--- of the bridge write to its own schema, they run as that role. It needs CREATE on the database
--- once, for the schema."""
+-- What migrates is a role that owns the tables and nothing more, no superuser. It needs CREATE
+-- on the database once, for the schema."""
+_DEFINER = """\
+-- {definer}: what the functions that write to the schema run as, and whose that is which
+-- they write to. It is and owns nothing else. `rowcast migrate`, once the role is there, gives
+-- both to it.
+-- CREATE ROLE {definer} NOLOGIN;
+-- GRANT {definer} TO {owner};"""
+_UNDEFINED = """\
+-- Functions that write to the schema run as {owner}. They need nothing of what that may do beside
+-- it: say `definer: {definer}` in the config, make the role, then run `rowcast migrate`.
+-- CREATE ROLE {definer} NOLOGIN;
+-- GRANT {definer} TO {owner};"""
+SUGGESTED = "rowcast_definer"
 
 
 _KEEPING = (

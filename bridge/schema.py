@@ -32,15 +32,32 @@ EXCEPTION WHEN dependent_objects_still_exist THEN
 END $rowcast$"""
 )
 
+_CLOSE = sql.SQL(
+    """DO $rowcast$ BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {name})
+        AND EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {role_name})
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc
+                        WHERE pg_catalog.pg_get_userbyid(proowner) = {role_name})
+    THEN
+        REVOKE ALL ON SCHEMA {schema} FROM {role};
+    END IF;
+END $rowcast$"""
+)
+
 
 def create(schema: str) -> str:
     """Makes the schema unless it exists."""
     return _CREATE.format(**_parts(schema)).as_string(None)
 
 
-def drop(schema: str) -> str:
-    """Drops Alembic's table, and the schema if it is ours and holds nothing else."""
-    return _DROP.format(**_parts(schema)).as_string(None)
+def drop(schema: str, definer: str | None = None) -> str:
+    """Drops Alembic's table, and the schema if it is ours and holds nothing else; what stays is
+    closed to `definer`, where nothing is left that runs as that role."""
+    drop = _DROP.format(**_parts(schema)).as_string(None)
+    if definer is None:
+        return drop
+    role = {"role": sql.Identifier(definer), "role_name": sql.Literal(definer)}
+    return f"{drop};\n{_CLOSE.format(**_parts(schema), **role).as_string(None)}"
 
 
 def version_table(schema: str) -> sql.Identifier:

@@ -161,6 +161,25 @@ def leaf(schema: str, store: str, n: int) -> sql.Identifier:
     return sql.Identifier(schema, f"{store}_{n}")
 
 
+def relations(schema: str, store: str) -> list[sql.Identifier]:
+    """Every table of it. The sequences are its own and go where it goes."""
+    names = [store, f"{store}_rest", *(f"{store}_{n}" for n in range(SLOTS)), f"{store}_about"]
+    return [sql.Identifier(schema, name) for name in names]
+
+
+def writable(schema: str, store: str) -> sql.Composed:
+    """SQL for whether the function's owner may still write there; null where there is nothing
+    to write to. Rights can get lost, in a dump without them say, and no write may fail by it:
+    so the schema is asked about first, for to look a table up in a closed one fails."""
+    return sql.SQL(
+        "(CASE WHEN has_schema_privilege(to_regnamespace({})::oid, 'USAGE')"
+        " THEN has_table_privilege(to_regclass({})::oid, 'INSERT') END)"
+    ).format(
+        sql.Literal(sql.Identifier(schema).as_string(None)),
+        sql.Literal(relation(schema, store).as_string(None)),
+    )
+
+
 def slot(schema: str, store: str) -> sql.Composed:
     """SQL for the slot that is written to now: asked of a function, for to scan a sequence as a
     table is a good part of what capture costs. It is null until the sequence was first used."""

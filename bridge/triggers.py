@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from psycopg import sql
 
-from bridge import audit, ddl, event_store, records, storage, versions
+from bridge import audit, ddl, event_store, ownership, records, storage, versions
 from bridge.capture import body, keeps
 from bridge.ddl import Function
 from bridge.steps import Plan as Plan
@@ -80,8 +80,11 @@ def desired(tables: Iterable[Table], schema: str) -> tuple[Capture, ...]:
     return tuple(capture for table in tables for capture in _captures(table, schema))
 
 
-def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan:
-    """The steps from `installed` to `captures`: first what is missing, then what is too much."""
+def plan(
+    captures: Iterable[Capture], installed: Installed, schema: str, definer: str | None = None
+) -> Plan:
+    """The steps from `installed` to `captures`: first what is missing, then whose it is to be,
+    then what is too much."""
     captures = tuple(captures)
     functions = {function.name: function for function in installed.functions}
     triggers = {(trigger.table, trigger.name): trigger for trigger in installed.triggers}
@@ -100,12 +103,34 @@ def plan(captures: Iterable[Capture], installed: Installed, schema: str) -> Plan
             *(_create_store(schema, store) for store in sorted(stores - installed.stores)),
             *(events if published else ()),
             *filter(None, steps),
+            *_owned(captures, installed, schema, definer),
             *_drop_triggers(stale),
             *_drop_functions(schema, unused),
             *(() if published else events),
             *(_drop_store(schema, store) for store in sorted(_unused(installed, stores))),
         )
     )
+
+
+def _owned(
+    captures: tuple[Capture, ...], installed: Installed, schema: str, definer: str | None
+) -> Iterator[Step]:
+    """Of what stays or comes."""
+    tables = [capture.table for capture in captures]
+    stores = storage.needed(iter(tables))
+    writers = [
+        ownership.Writer(capture.function, "", "audit" if capture.purpose else _store(capture))
+        for capture in captures
+        if capture.wanted.definer
+    ]
+    if event_store.wanted(tables, schema):
+        stores |= {"events"}
+        writers += ownership.publishing()
+    yield from ownership.steps(schema, installed, stores, writers, definer)
+
+
+def _store(capture: Capture) -> str:
+    return "log" if capture.table.log else "changes"
 
 
 def _unused(installed: Installed, needed: set[str]) -> set[str]:

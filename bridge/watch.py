@@ -45,7 +45,7 @@ SELECT pg_notification_queue_usage(), md5(concat(
      JOIN pg_namespace n ON n.oid = e.relnamespace
      WHERE n.nspname = %(schema)s AND e.relname = 'epoch'),
     string_agg(concat_ws(' ',
-        t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, c.relname, c.relnamespace), ','
+        t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, s.xmin, c.relname, c.relnamespace), ','
     ORDER BY t.oid)))
 FROM pg_trigger t
 JOIN pg_proc p ON p.oid = t.tgfoid

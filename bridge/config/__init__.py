@@ -127,6 +127,7 @@ class Config:
 
     With `events`, the events' own table is among the `tables`, as `EVENTS`.
 
+    `definer` is the role that owns what writes to `schema`; None is whoever migrates.
     `reconcile` is seconds; 0 is never. `retention` and `audit_retention` are seconds,
     `retention_size` is bytes. `auth` as text is `none`: everybody may see everything.
     """
@@ -144,6 +145,7 @@ class Config:
     retention: float = 86_400.0
     retention_size: int = 2**30
     audit_retention: float = 90 * 86_400.0
+    definer: str | None = None
     places: Mapping[tuple[Step, ...], Place] = field(
         default_factory=dict, repr=False, compare=False
     )

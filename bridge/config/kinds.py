@@ -47,6 +47,7 @@ _RELATION = WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _PAIR]
 
 Conninfo: TypeAlias = Annotated[str, PlainValidator(values.conninfo), _TEXT]
 Schema: TypeAlias = Annotated[str, PlainValidator(values.schema_name), _TEXT]
+Role: TypeAlias = Annotated[str, PlainValidator(values.role), _TEXT]
 Host: TypeAlias = Annotated[str, PlainValidator(values.host), _TEXT]
 Origin: TypeAlias = Annotated[str, PlainValidator(values.origin), _TEXT]
 Network: TypeAlias = Annotated[str, PlainValidator(values.network), _TEXT]

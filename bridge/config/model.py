@@ -35,6 +35,7 @@ from bridge.config.kinds import (
     PublicName,
     Relation,
     Retention,
+    Role,
     Schema,
     Size,
     Sql,
@@ -236,6 +237,11 @@ class File(Section):
         alias="schema",
         description="The schema for the bridge's own objects, and its NOTIFY channel's name.",
         json_schema_extra={"default": "rowcast"},
+    )
+    definer: Role | None = _key(
+        "A role that can do nothing else, to own what writes to the bridge's schema and what it "
+        "writes to. Default: whoever migrates.",
+        examples=["rowcast_definer"],
     )
     auth: OpenOrAuth | None = _key(
         "Who may see what; or none: whoever can connect may read everything that is watched. "

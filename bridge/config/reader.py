@@ -141,7 +141,14 @@ def _from_environment(source: Source) -> str:
     return ""
 
 
-_OF_THE_FILE = ("events", "reconcile", "retention", "retention_size", "audit_retention")
+_OF_THE_FILE = (
+    "events",
+    "reconcile",
+    "retention",
+    "retention_size",
+    "audit_retention",
+    "definer",
+)
 
 
 def _config(model: File, database: str, source: Source) -> Config:

@@ -178,6 +178,14 @@ def schema_name(value: Data) -> str:
     return name
 
 
+def role(value: Data) -> str:
+    """A role of the database."""
+    name = text(value)
+    if name.lower() in ("none", "public") or len(name.encode()) > 63:
+        raise ValueError(f"{shown(value)} cannot be the name of a role; say which one is meant")
+    return name
+
+
 def host(value: Data) -> str:
     """An address or a name to bind to."""
     written = text(value)

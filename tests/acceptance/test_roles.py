@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,6 +12,7 @@ from psycopg import sql
 from tests.support import connect
 from tests.support.commands import Rowcast
 from tests.support.replica import following, rows
+from tests.support.roles import logins, owning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,24 +47,9 @@ class Roles(NamedTuple):
 @pytest.fixture
 def roles(database: str, admin: psycopg.Connection) -> Iterator[Roles]:
     """The URLs of a role that owns the tables, and of one that may do nothing yet."""
-    tag = uuid4().hex[:8]
-    names = [f"owner_{tag}", f"serving_{tag}"]
-    for name in names:
-        admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
-    owner = sql.Identifier(names[0])
-    place = sql.Identifier(urlsplit(database).path[1:])
-    admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(place, owner))
-    admin.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(owner))
-    url = urlsplit(database)
-    made = [url._replace(netloc=f"{name}@{url.hostname}:{url.port}").geturl() for name in names]
-    with connect(made[0]) as session:
-        session.execute(TABLES)
-    try:
+    with logins(database, admin, "owner", "serving") as made:
+        owning(database, admin, made[0], TABLES)
         yield Roles(*made)
-    finally:
-        for name in names:
-            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
-            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 @pytest.mark.parametrize("config", [PLAIN, KEPT], ids=["notify", "kept"])

@@ -64,7 +64,8 @@ async def test_functions_of_another_version_are_served_by(
     assert drifts(settings, admin) == [
         ("function as another version of the bridge wrote it", False)
     ]
-    assert [finding.grave for finding in inspect(settings)] == [False]
+    found = [finding for finding in inspect(settings) if finding.about != "definer"]
+    assert [finding.grave for finding in found] == [False]
     async with running(settings, migrated=False) as bridge, following(bridge.url, "items") as one:
         admin.execute("UPDATE items SET n = 1")
         await one.equals({"items": rows(admin, "SELECT * FROM items")})

@@ -355,7 +355,8 @@ def test_a_column_that_came_later_is_no_reason_not_to_serve(
     assert [(one.message, one.grave) for one in found] == [
         ("audit function as another version of the bridge wrote it", False)
     ]
-    assert [finding.grave for finding in inspect(config)] == [False]
+    said = [finding for finding in inspect(config) if finding.about == "orders"]
+    assert [finding.grave for finding in said] == [False]
     migrate.apply(config, progress=lambda _line: None)
     tables.execute("UPDATE orders SET note = 'x' WHERE id = 1")
     assert trail(tables)[0].new == {"note": "x"}

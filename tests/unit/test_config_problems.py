@@ -161,6 +161,7 @@ BAD_FILE = [
     ("tables: {t: {|audit: {values: [a, no]}}}", "no is a boolean to YAML; quote it: 'no'"),
     ("tables: {t: }\naudit_retention: |11y", "'11y' is not a time to keep"),
     ("tables: {t: }\naudit_retention: |4000d", "must be from 1s to 3650d"),
+    ("tables: {t: }\ndefiner: |none", "'none' cannot be the name of a role"),
     ("tables: {t: }\nschema: |pg_rowcast", "PostgreSQL keeps names with pg_"),
     ("tables: {t: }\ndatabase: |nonsense", "database: is not a connection string (missing"),
     ("tables: {t: }\ndatabase: |mysql://h/d", "mysql:// is not PostgreSQL's; write postgresql://"),

@@ -60,7 +60,7 @@ def test_the_schema_for_editors_has_the_real_defaults() -> None:
         "unauthenticated",
     }
     of_the_file = {"schema", "events", "reconcile", "retention", "retention_size"}
-    of_the_file |= {"audit_retention"}
+    of_the_file |= {"audit_retention", "definer"}
     for section, found in sections(json.loads(json_schema())):
         for name, key in found["properties"].items():
             if "default" not in key or section == "tables":
