@@ -1,9 +1,8 @@
 """One TCP connection, and the hub's sink for the one that became a WebSocket.
 
 Messages are written to the transport as frames made once for everybody, past
-`send()`: nothing waits, and the mailbox keeps what the peer does not take. The
-library's keepalive does not drop a peer that stopped reading; `stalled_since` is for
-the one who does.
+`send()`: nothing waits, and the mailbox keeps what the peer does not take. Pings do
+not find a peer that stopped reading; `stalled_since` is for the one who does.
 
 The library gives a connection a fixed time to open, and an event stream is to it a
 connection that never did. So that time is kept here, and can be changed.
@@ -45,6 +44,9 @@ _UNSENT_OPTION = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 NO_HEADERS = Headers()
 """What a request has after it was answered."""
 
+PING = b"\x89\x00"
+"""One without a payload (RFC 6455, 5.5.2)."""
+
 GRACE = 5.0
 """Seconds a stalled peer has to take the close frame."""
 
@@ -73,6 +75,7 @@ class Connection(ServerConnection):
         self.mailbox: Mailbox | None = None
         self.stalled_since: float | None = None
         self.streaming = False
+        self.heard = True
         self._received = 0
         self._refused = False
         self._opening: asyncio.Timeout | None = None
@@ -92,6 +95,10 @@ class Connection(ServerConnection):
         self.transport.write(frames)
         self.metrics.messages.value += len(bundle.messages)
         self.metrics.sent.value += len(frames)
+
+    def ask(self) -> None:
+        """Whether it is there; `heard` tells."""
+        self.transport.write(PING)
 
     def end(self, code: int, reason: str) -> None:
         self.stalled_since = None
@@ -152,6 +159,7 @@ class Connection(ServerConnection):
     def data_received(self, data: bytes) -> None:
         if self.streaming:
             return
+        self.heard = True
         super().data_received(data)
         self._received += len(data)
         if self._received > self.limits.headers and self.request is None and not self._refused:

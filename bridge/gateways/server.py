@@ -24,6 +24,7 @@ from bridge.gateways.http import Pages, Target, exposition, refusal, text, too_l
 from bridge.gateways.inspector import Inspector
 from bridge.gateways.limits import Limits
 from bridge.gateways.origins import allowed, readable
+from bridge.gateways.pulse import Pulse
 from bridge.gateways.reading import STATE, STREAM, Reading, forbidden, refused
 from bridge.gateways.tls import Certificate
 from bridge.gateways.websocket import Session, farewell
@@ -88,6 +89,7 @@ class Gateway:
         self.siblings: Siblings | None = None
         self._stopping = False
         self._unanswered: set[Connection] = set()
+        self._pulse = Pulse()
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address, with the port the system gave where 0 was asked for."""
@@ -104,6 +106,7 @@ class Gateway:
                 compression=None,
                 max_size=limits.message,
                 open_timeout=None,
+                ping_interval=None,
                 close_timeout=CLOSING,
                 write_limit=(WRITE_LIMIT, WRITE_LIMIT // 4),
                 server_header=None,
@@ -147,7 +150,7 @@ class Gateway:
         await self._server.wait_closed()
 
     def tend(self, now: float, limit: float) -> None:
-        """End the connections that took nothing for `limit` seconds; look after the certificate."""
+        """Each second: end who took nothing for `limit` seconds, or is not there any more."""
         if self._certificate is not None:
             self._certificate.refresh()
         for mailbox in list(self._hub.mailboxes):
@@ -155,6 +158,7 @@ class Gateway:
             if since is not None and now - since > limit:
                 self._metrics.stalled.inc()
                 mailbox.sink.end(CloseCode.STALLED, "you stopped reading")
+        self._pulse.turn()
 
     async def _requested(self, connection: ServerConnection, request: Request) -> Response | None:
         assert isinstance(connection, Connection)
@@ -238,6 +242,10 @@ class Gateway:
         try:
             self._limits.connect(self._hub.subscribers)
             session = Session(connection, self._hub, self._access, self._limits, patience)
-            await session.run(grant, self._welcome())
+            group = self._pulse.join(connection)
+            try:
+                await session.run(grant, self._welcome())
+            finally:
+                self._pulse.leave(connection, group)
         except LimitError as error:
             await connection.close(CloseCode.OVER_LIMIT, str(error))
