@@ -135,7 +135,7 @@ class Client:
         self.sink = FakeSink()
         self.mailbox: Mailbox = hub.join(self.sink, wire.welcome("test", "0"))
         self.held: dict[str, Held] = {}
-        self.newest: dict[str, str] = {}
+        self.newest: dict[str, dict[str, str]] = {}
         self.stale = False
 
     def subscribe(self, topic: str) -> None:
@@ -154,25 +154,30 @@ class Client:
 
     def _subscribed(self, message: dict[str, Any]) -> None:
         self.held[message["topic"]] = Held()
-        self.newest[message["topic"]] = ""
+        self.newest[message["topic"]] = {}
 
     def _unsubscribed(self, message: dict[str, Any]) -> None:
         self.held.pop(message["topic"], None)
 
     def _snapshot(self, message: dict[str, Any]) -> None:
-        self._fold(message)
+        """Newer than all that was told before. What is told after it may come by a whole read
+        that began before it was overtaken, so from there on each key goes its own way."""
+        seen = self.newest[message["topic"]]
+        self._fold(message, *seen.values())
+        seen.clear()
+        seen["*"] = message["version"]
         for entry in message["rows"]:
             self._check(message, entry["key"], entry["row"])
 
     def _change(self, message: dict[str, Any]) -> None:
-        self._fold(message)
+        seen, key = self.newest[message["topic"]], json.dumps(message["key"])
+        self._fold(message, seen.get("*", ""), seen.get(key, ""))
+        seen[key] = message["version"]
         self._check(message, message["key"], message["row"])
 
-    def _fold(self, message: dict[str, Any]) -> None:
-        topic, version = message["topic"], message["version"]
-        assert version >= self.newest[topic], "went back in time"
-        self.newest[topic] = version
-        self.held[topic].fold(message)
+    def _fold(self, message: dict[str, Any], *seen: str) -> None:
+        assert message["version"] >= max(seen, default=""), "went back in time"
+        self.held[message["topic"]].fold(message)
 
     def _check(self, message: dict[str, Any], key: dict[str, int], row: Any) -> None:
         """A row, or its absence, is what the topic had at that version."""
