@@ -77,7 +77,7 @@ def tell(
     write = outbox.tell if len(heard) == 1 else None
     count = 0
     for topic, changes in heard.items():
-        sent = hand_out(topic.subscriptions, changes, touched, write)
+        sent = hand_out(topic.name, topic.subscriptions, changes, touched, write)
         topic.sent += sent
         count += sent
     outbox.send(touched)
@@ -117,7 +117,8 @@ def tell_news(
     others = [s for s in topic.subscriptions if s.request is not request]
     if news and at:
         news[-1] = news[-1][0], news[-1][1].at(at)
-    hand_out(others, [Heard(key, message, everybody=True) for key, message in news], touched)
+    heard = [Heard(key, message, everybody=True) for key, message in news]
+    hand_out(topic.name, others, heard, touched)
     for subscription in concerned(request, topic)[1]:
         subscription.owed = None
     return len(news)
@@ -148,39 +149,42 @@ def bring_up(
 
 
 def hand_out(
+    topic: str,
     hearers: Iterable[Subscription],
     changes: Sequence[Heard],
     touched: dict[Mailbox, None],
-    write: Callable[[Subscription, News], bool] | None = None,
+    write: Callable[[Mailbox, News], bool] | None = None,
 ) -> int:
     """Put changes of a topic into mailboxes; returns how many messages that makes.
 
     Who is owed nothing else gets what all of those get, as one piece that they share; it need
     not be put into the mailbox if `write` writes it.
     """
-    news = _news(changes)
+    news = _news(topic, changes)
     size = 0 if news is None else len(news)
+    put = () if news is None else (news,)
     count = 0
     for subscription in hearers:
         floor = subscription.floor
         if news is None or floor is None or floor > news.oldest:
             count += _offer(subscription, changes, touched)
         else:
-            if write is None or not write(subscription, news):
-                subscription.subscriber.put(subscription, news)
-                touched[subscription.subscriber] = None
+            mailbox = subscription.subscriber
+            if write is None or not write(mailbox, news):
+                mailbox.put(put)
+                touched[mailbox] = None
             count += size
     return count
 
 
-def _news(changes: Sequence[Heard]) -> News | None:
+def _news(topic: str, changes: Sequence[Heard]) -> News | None:
     """What everybody hears, each key once."""
     shared: dict[str, ChangeMessage] = {}
     for key, message, everybody in changes:
         if everybody:
             before = shared.pop(key, None)
             shared[key] = message if before is None else message.after(before)
-    return News(list(shared.items())) if shared else None
+    return News(topic, list(shared.items())) if shared else None
 
 
 def _offer(

@@ -92,7 +92,7 @@ class Mailbox:
         self.behind = False
         self.conflated = 0
         self.lane = Lane()
-        self._news: Sequence[tuple[Subscription, News]] = ()
+        self._news: tuple[News, ...] = ()
         self._ready: dict[Subscription, None] = {}
         self._replies: deque[Message] = NOTHING
 
@@ -127,32 +127,37 @@ class Mailbox:
         self.unfold()
         self._ready.pop(subscription, None)
 
-    def put(self, subscription: Subscription, news: News) -> None:
-        """To a subscription that has its snapshot, and one no newer than any of these."""
+    def put(self, news: tuple[News, ...]) -> None:
+        """News of a topic whose subscription has its snapshot, and one no newer than any of these.
+
+        Where there were none, nothing is made here: all share the tuple.
+        """
         if len(self._news) >= PUT:
             self.unfold()
-        self._news = [*self._news, (subscription, news)]
+        self._news = self._news + news if self._news else news
 
-    def tell(self, subscription: Subscription, news: News) -> None:
+    def tell(self, news: News) -> None:
         """Put and flush, without the putting where it can be left out."""
-        if self._news or self._ready or self._replies or self.lane.messages:
-            self.put(subscription, news)
-            self.flush()
-        elif self.sink.writable and news.size <= CHUNK:
+        busy = self._news or self._ready or self._replies or self.lane.messages
+        if not busy and news.size <= CHUNK and self.sink.writable:
             self.sink.write(news)
         else:
-            self.put(subscription, news)
-            self.unfold()
+            self.put((news,))
             self.flush()
 
     def unfold(self) -> None:
         """From now on, what was put here is kept by key."""
         if self._news:
             put, self._news = self._news, ()
-            for subscription, news in put:
-                for key, message in news.changes:
-                    if subscription.offer(key, message):
-                        self.mark(subscription)
+            for news in put:
+                self._keep(news)
+
+    def _keep(self, news: News) -> None:
+        # Who has just left the topic is not told of it any more.
+        if (subscription := self.subscriptions.get(news.topic)) is not None:
+            for key, message in news.changes:
+                if subscription.offer(key, message):
+                    self.mark(subscription)
 
     def flush(self) -> None:
         """Write what is owed for as long as the sink takes it."""
@@ -165,7 +170,7 @@ class Mailbox:
     def _pass_on(self) -> None:
         """Write what was put here as it is, if nothing is in its way."""
         put = self._news
-        bundle = put[0][1] if len(put) == 1 else Bundle([m for _, news in put for m in news])
+        bundle = put[0] if len(put) == 1 else Bundle([m for news in put for m in news])
         if self._ready or bundle.size > CHUNK or self.lane.messages or not self.sink.writable:
             self.unfold()
         else:

@@ -156,8 +156,9 @@ class Bundle:
 class News(Bundle):
     """Changes of one topic, by key, as all hear them who are owed nothing else."""
 
-    def __init__(self, changes: Sequence[tuple[str, ChangeMessage]]) -> None:
+    def __init__(self, topic: str, changes: Sequence[tuple[str, ChangeMessage]]) -> None:
         super().__init__([message for _, message in changes])
+        self.topic = topic
         self.changes = changes
         self.oldest = min([message.version for _, message in changes])
 

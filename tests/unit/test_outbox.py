@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge import outbox, wire
+from bridge import mailbox, outbox, wire
 from bridge.audience import Heard, hand_out
 from bridge.changes import Effect
 from bridge.errors import ProtocolError
@@ -91,6 +91,15 @@ def test_a_newer_flush_does_not_overtake(sliced: Sliced) -> None:
         assert brief(sink.news()) == ["update 1@b", "update 1@c", "update 1@d"]
 
 
+def test_news_too_long_for_one_write_are_written_in_several(
+    sliced: Sliced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((_, sink),) = follow(sliced, 1)
+    monkeypatch.setattr(mailbox, "CHUNK", 1)
+    sliced.publish("b", 1, 2)
+    assert [brief(write) for write in sink.writes[-2:]] == [["update 1@b"], ["insert 2@b"]]
+
+
 def test_who_is_not_written_yet_gets_replies_after_rows(sliced: Sliced) -> None:
     (_, first), (mailbox, last) = follow(sliced, 2)
     sliced.publish("b", 1)
@@ -153,7 +162,7 @@ def test_news_older_than_a_snapshot_are_dropped_one_by_one(sliced: Sliced) -> No
     subscription = mailbox.subscriptions["orders"]
     subscription.floor = "n"
     changes = [Heard(key, change(key, version), everybody=True) for key, version in OLD_AND_NEW]
-    hand_out([subscription], changes, touched := {})
+    hand_out("orders", [subscription], changes, touched := {})
     sliced.hub.outbox.send(touched)
     sliced.finish()
     assert brief(sink.news()) == ["update 2@o"]
