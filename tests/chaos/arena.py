@@ -77,6 +77,10 @@ def _enough(plan: Plan, report: Report) -> bool:
     return plan.hits is not None and sum(report.hit.values()) >= plan.hits
 
 
+_CROSSED = psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected
+"""A row changed its partition meanwhile, or a writer took the same rows in another order."""
+
+
 class Arena:
     """One round."""
 
@@ -219,7 +223,7 @@ class Arena:
         began, histories = self._loop.time(), len(self._shared.histories)
         try:
             hit = await FAULTS[code].inject(self._world, self._random)
-        except psycopg.errors.SerializationFailure:  # a row changed its partition meanwhile
+        except _CROSSED:
             return
         except psycopg.Error:
             if self._outage.explains(began):
