@@ -369,6 +369,20 @@ async def test_a_token_with_other_claims_shows_other_rows(
     assert b"unseen" not in b"".join(viewer.got)
 
 
+async def test_who_wanted_changes_alone_gets_what_other_claims_show(
+    bridge: Running, admin: psycopg.Connection
+) -> None:
+    """What it may hold as the former viewer has to go, and nothing but a snapshot says so."""
+    async with viewing(bridge, sub="u", tenant="alpha") as viewer:
+        await viewer.send("subscribe", topic="docs", snapshot=False)
+        await viewer.until(lambda: viewer.says("subscribed"))
+        viewer.held["docs"] = {}
+        admin.execute("UPDATE docs SET body = 'held' WHERE id = 700001")
+        await viewer.until(lambda: viewer.held["docs"] == {700001: "held"})
+        await viewer.send("auth", token=token(sub="u", tenant="beta"))
+        await viewer.until(lambda: set(viewer.held["docs"]) == set(range(900001, 900006)))
+
+
 async def test_visibility_that_another_table_decides_is_found(
     database: str, admin: psycopg.Connection, role: str
 ) -> None:

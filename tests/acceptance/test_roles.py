@@ -11,6 +11,7 @@ from psycopg import sql
 
 from tests.support import connect
 from tests.support.commands import Rowcast
+from tests.support.listeners import listening
 from tests.support.replica import following, rows
 from tests.support.roles import logins, owning
 
@@ -94,6 +95,35 @@ async def test_a_migration_can_grant_what_serving_needs(roles: Roles, tmp_path: 
     unknown = await owner.run("migrate", "--grant", "nobody_of_this_name")
     assert unknown.status == 1
     assert 'role "nobody_of_this_name" does not exist' in unknown.err
+
+
+PLACED = """
+tables:
+  entries: {mode: log, position: at, columns: [n], topics: [entries]}
+"""
+
+
+async def test_the_position_of_a_log_is_read_though_it_is_not_sent(
+    roles: Roles, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(PLACED)
+    owner, serving = Rowcast(tmp_path, roles.owner), Rowcast(tmp_path, roles.serving)
+    with connect(roles.owner) as session:
+        session.execute(
+            "CREATE TABLE entries (id int PRIMARY KEY, at int NOT NULL, n int, secret int)"
+        )
+        session.execute("INSERT INTO entries VALUES (1, 20, 5), (2, 10, 6)")
+    granted = await owner.run("migrate", "--grant", urlsplit(roles.serving).username or "")
+    assert granted.status == 0, granted.err
+    async with serving.serving() as served:
+        url = f"{served.address.replace('http', 'ws', 1)}/ws"
+        async with listening(url, "entries", since="start") as listener:
+            with connect(roles.owner) as session:
+                session.execute("INSERT INTO entries VALUES (3, 30, 7)")
+            await listener.until(3)
+            assert listener.ids == [2, 1, 3]
+    with connect(roles.serving) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.execute("SELECT secret FROM entries")
 
 
 TRAIL = (
