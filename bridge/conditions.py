@@ -2,7 +2,8 @@
 
 The operator's text is tried where the trigger will have it: in a WHERE over the table's
 columns, in a session set as the trigger's is, with PostgreSQL's own things alone on its
-search_path.
+search_path. Rows are read in sessions that have another, because policies and the functions in
+views may need it: so the text has to mean the same under both.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _ALONE = {"row_security": "off"}
 _ALSO = (psycopg.NotSupportedError, psycopg.errors.ProtocolViolation)
 _TRY = sql.SQL("SELECT {} FROM {} AS t LIMIT 0")
 _TRIAL = sql.SQL("CREATE TEMP TABLE {trial} (LIKE {table}); GRANT SELECT ON {trial} TO {role}")
+_VIEW = sql.SQL("CREATE TEMP VIEW {} AS SELECT 1 AS one FROM {} AS t")
+_PATH = "SELECT pg_catalog.set_config('search_path', %s, true)"
+_WRITTEN = "SELECT pg_catalog.pg_get_viewdef('pg_temp.rowcast_trial'::pg_catalog.regclass)"
 _ORDER = sql.SQL("SELECT FROM {} AS t ORDER BY {} LIMIT 0")
 
 
@@ -65,6 +69,50 @@ def forbidden(connection: Connection[Any], table: Table) -> bool:
     except psycopg.Error:
         return False
     return False
+
+
+def differing(
+    connection: Connection[Any], config: Config, tables: Mapping[str, Table]
+) -> Iterator[Problem]:
+    """Each `where` that means one thing to the trigger and another in this session, because
+    something on its search_path fits better: an operator of citext, say. Only for who may make
+    temporary views; anybody else is told nothing."""
+    for table in tables.values():
+        if table.where and table.oid and _means_more(connection, table):
+            message = (
+                f"means something else where search_path is {_path(connection)} than for the"
+                " trigger, which finds pg_catalog's alone; name what is meant with its schema:"
+                " OPERATOR(public.=), public.f(…), 'x'::public.t"
+            )
+            yield config.problem(message, "tables", table.name, "where")
+
+
+def _path(connection: Connection[Any]) -> str:
+    ((path,),) = connection.execute("SHOW search_path").fetchall()
+    return str(path)
+
+
+def _means_more(connection: Connection[Any], table: Table) -> bool:
+    try:
+        ours = _meant(connection, table, _SESSION["search_path"])
+        return ours != _meant(connection, table)
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    except psycopg.ProgrammingError:
+        return True  # it fits too much there, or nothing
+
+
+def _meant(connection: Connection[Any], table: Table, path: str | None = None) -> str:
+    """The condition as PostgreSQL understands it under a search_path, or the session's own."""
+    view = _VIEW.format(sql.Identifier("pg_temp", "rowcast_trial"), table.rows())
+    with connection.transaction(force_rollback=True):
+        if path is not None:
+            connection.execute(_PATH, (path,))
+        connection.execute(view)
+        # With nothing on the path, all that is not PostgreSQL's own is written with its schema.
+        connection.execute(_PATH, ("",))
+        ((definition,),) = connection.execute(_WRITTEN).fetchall()
+        return str(definition)
 
 
 def closed(connection: Connection[Any], table: Table, role: str) -> str | None:

@@ -14,11 +14,12 @@ from bridge import capture, catalog, conditions, inventory
 from bridge.errors import CatalogError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from psycopg import Connection
 
     from bridge.config import Config
+    from bridge.errors import Problem
     from bridge.tables import Table
 
 # Whoever migrates has to be a member: to give things away (SET, which PostgreSQL tells apart
@@ -63,18 +64,27 @@ WHERE s.nspname = %s AND p.prosecdef ORDER BY 1
 
 
 def asked(connection: Connection[Any], config: Config) -> dict[str, Table]:
-    """`catalog.asked`, for who migrates. Raises `CatalogError` also where the role is of no use."""
+    """`catalog.asked`, and what only who migrates can try. Raises `CatalogError` also where a
+    condition is understood in two ways, or the role is of no use."""
     tables = catalog.asked(connection, config)
+    problems = list(conditions.differing(connection, config, tables))
     if config.definer is not None:
-        wrong = _refusal(connection, config, config.definer)
-        problems = [config.problem(wrong, "definer")] if wrong else []
-        for table in () if wrong else filter(capture.keeps, tables.values()):
-            if reason := conditions.closed(connection, table, config.definer):
-                message = f"{reason} as {config.definer}, by whom it is asked; GRANT it that"
-                problems.append(config.problem(message, "tables", table.name, "where"))
-        if problems:
-            raise CatalogError(problems)
+        problems += _problems(connection, config, config.definer, tables)
+    if problems:
+        raise CatalogError(problems)
     return tables
+
+
+def _problems(
+    connection: Connection[Any], config: Config, role: str, tables: Mapping[str, Table]
+) -> Iterator[Problem]:
+    if wrong := _refusal(connection, config, role):
+        yield config.problem(wrong, "definer")
+        return
+    for table in filter(capture.keeps, tables.values()):
+        if reason := conditions.closed(connection, table, role):
+            message = f"{reason} as {role}, by whom it is asked; GRANT it that"
+            yield config.problem(message, "tables", table.name, "where")
 
 
 def remarks(connection: Connection[Any], config: Config) -> Iterator[str]:
