@@ -187,10 +187,10 @@ GROUPS = {
 def received(data: bytes) -> list[tuple[int, bytes]]:
     """The opcode and payload of each of a server's frames that are there as a whole."""
     found = []
-    while len(data) >= 4 or data[1:2] == b"\0":
+    while len(data) >= 2:
         length, start = data[1], 2
         if length == 126:
-            length, start = struct.unpack("!H", data[2:4])[0], 4
+            length, start = int.from_bytes(data[2:4]), 4
         if len(data) < start + length:
             break
         found.append((data[0] & 0x0F, data[start : start + length]))
