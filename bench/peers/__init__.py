@@ -69,7 +69,7 @@ class Peer:
 
 def known(brought: tuple[Path, ...] = ()) -> list[Peer]:
     """All peers of fan-out: our own choice, and those that the user brings."""
-    return [_nchan(), _node(), _broadcast(), *map(_brought, brought)]
+    return [_nchan(), _node(), _broadcast(), _bare(), *map(_brought, brought)]
 
 
 class Running:
@@ -156,6 +156,10 @@ def _node() -> Peer:
 
 def _broadcast() -> Peer:
     return Peer("websockets broadcast()", (sys.executable, "-m", "bench.peers.broadcast"))
+
+
+def _bare() -> Peer:
+    return Peer("bare send()", (sys.executable, "-m", "bench.peers.bare"))
 
 
 def without_node(*modules: str) -> str:
