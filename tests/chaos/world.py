@@ -78,7 +78,7 @@ class World:
     async def session(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """One in autocommit mode, by which nothing of the bridge can be meant."""
         async with await psycopg.AsyncConnection.connect(
-            self.url, autocommit=True, connect_timeout=5, application_name="chaos"
+            self.url, autocommit=True, connect_timeout=30, application_name="chaos"
         ) as session:
             yield session
 
