@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from bridge import config as configuration
 from bridge import migrate
 from bridge.demo.ports import free_port
+from bridge.errors import BridgeError
 from tests.support import PATIENCE, http
+from tests.support import serving as serving_role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,13 +55,26 @@ class Rowcast:
         config = configuration.load(self.directory / "config.yaml", self.environment)
         await asyncio.to_thread(migrate.apply, config, progress=lambda _line: None)
 
+    def _lent(self, arguments: tuple[str, ...]) -> dict[str, str]:
+        """Whom a command logs in as that is the serving role's to run, if the suite runs so."""
+        if not serving_role.asked or arguments[0] not in serving_role.COMMANDS:
+            return {}
+        named = {*arguments} & {"-c", "--config"}
+        file = arguments[arguments.index(named.pop()) + 1] if named else "config.yaml"
+        try:
+            config = configuration.load(self.directory / file, self.environment)
+        except BridgeError:
+            return {}  # the command will say so itself
+        own = config.database == self.environment["DATABASE_URL"]
+        return {"DATABASE_URL": serving_role.lent(config).database} if own else {}
+
     @asynccontextmanager
     async def running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         process = await asyncio.create_subprocess_exec(
             *ROWCAST,
             *arguments,
             cwd=self.directory,
-            env=self.environment,
+            env=self.environment | await asyncio.to_thread(self._lent, arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=2**24,

@@ -1,8 +1,9 @@
 """The suite as the role that serves: `./dev test --as-serving-role`.
 
-Bridges in the tests' process then connect as a role that has what `migrate --roles` prints and
-nothing else, while the tests' own sessions stay the owner's. Commands that tests run stay the
-owner's, too.
+Bridges in the tests' process, and `serve` and `check` where tests run them, then connect as a role
+that has what `migrate --roles` prints and nothing else. The tests' own sessions and the other
+commands stay the owner's: `migrate` and `revision` have to, and `init` and `types` come before
+there is a serving role. So does what is served before the first migration.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from bridge.pipeline import Bridge
 
 ROLE = "rowcast_tests_serving"
+
+COMMANDS = ("serve", "check")
+"""What the serving role runs; the others are the owner's, or log in to no database."""
 
 asked = False
 """Whether --as-serving-role was given."""
