@@ -6,7 +6,8 @@ takes, and nobody has to wait for one: a transaction number alone would not do, 
 sequence even less (docs/how-it-works.md).
 
 Changes that were pruned are seen by no snapshot, not even by an older one: TRUNCATE is not
-transactional for who reads. So what was pruned is asked *after* each read.
+transactional for who reads. So what was pruned is asked *after* a read, where anything may have
+been since the read before.
 """
 
 from __future__ import annotations
@@ -31,23 +32,31 @@ if TYPE_CHECKING:
 LIMIT = 20_000
 """Kept payloads read at a time; where there are more, everything is read anew instead."""
 
+_IDENTITY = """
+md5(concat_ws(' ', a.identity, (SELECT system_identifier FROM pg_control_system()),
+    (SELECT oid FROM pg_database WHERE datname = current_database())))
+"""
+
 _ABOUT = """
-SELECT md5(concat_ws(' ', a.identity, (SELECT system_identifier FROM pg_control_system()),
-           (SELECT oid FROM pg_database WHERE datname = current_database()))),
-       a.pruned::text, pg_current_snapshot()::text,
+SELECT {identity}, a.pruned::text, pg_current_snapshot()::text,
        current_setting('max_prepared_transactions') = '0'
 FROM {about} a
 """
 
 _BEGIN = "INSERT INTO {about} DEFAULT VALUES ON CONFLICT DO NOTHING"
 
+# What is asked for is hidden from the planner, so that it plans once and not for each read; the
+# upper bound makes it expect few, and so use the index, however large the table was just then.
 _READ = """
-SELECT m.moment, c.xid::text, c.payload,
+SELECT m.moment, m.identity, m.turns, c.xid::text, c.payload,
        extract(epoch FROM clock_timestamp() - c.at)::float8
-FROM (SELECT pg_current_snapshot()::text AS moment) m
+FROM (SELECT (SELECT pg_current_snapshot()::text) AS moment,
+             (SELECT {identity} FROM {about} a) AS identity,
+             {turns} AS turns) m
 LEFT JOIN (SELECT seq, xid, payload, at FROM {store}
-           WHERE (xid >= $1::xid8 OR xid = ANY($2::xid8[]))
-             AND payload ^@ ANY($3::text[])
+           WHERE (xid >= (SELECT $1::xid8) AND xid <= '18446744073709551615'::xid8
+                  OR xid = ANY((SELECT $2::xid8[])::xid8[]))
+             AND payload ^@ ANY((SELECT $3::text[])::text[])
            ORDER BY seq LIMIT {limit}) c ON true
 ORDER BY c.seq
 """
@@ -78,10 +87,16 @@ class Payload(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What was read: up to which moment, and what was kept until then."""
+    """What was read: up to which moment, and what was kept until then, in which history.
+
+    `turns` counts how often anything may have been pruned of it. A read holds a lock on every
+    slot while it asks for that, so two reads with one count have nothing pruned between them.
+    """
 
     moment: Moment
     payloads: Sequence[Payload]
+    identity: str | None
+    turns: int
 
 
 class Changelog:
@@ -92,10 +107,17 @@ class Changelog:
         self._pool = pool
         self._settings = settings
         about = storage.about(schema, "changes")
-        self._about = written(sql.SQL(_ABOUT).format(about=about))
+        identity = sql.SQL(_IDENTITY)
+        self._about = written(sql.SQL(_ABOUT).format(about=about, identity=identity))
         self._begin = sql.SQL(_BEGIN).format(about=about)
-        store, limit = storage.relation(schema, "changes"), sql.Literal(LIMIT + 1)
-        self._read = written(sql.SQL(_READ).format(store=store, limit=limit))
+        parts = {
+            "about": about,
+            "identity": identity,
+            "store": storage.relation(schema, "changes"),
+            "turns": storage.turns(schema, "changes"),
+            "limit": sql.Literal(LIMIT + 1),
+        }
+        self._read = written(sql.SQL(_READ).format(**parts))
 
     async def begin(self) -> None:
         """Give the history an identity, if a crash has taken it."""
@@ -112,15 +134,16 @@ class Changelog:
     async def read(self, since: Moment, tables: Iterable[str]) -> Kept | None:
         """What was kept of these tables since then; None if it is too much.
 
-        It may have been pruned in part: ask `about` next.
+        It may have been pruned in part: ask `about` next, unless nothing was since the last read.
         """
         heads = [f'{{"t":{json.dumps(name)},' for name in tables]
         values = [str(since.xmax), [str(xid) for xid in since.xip], heads]
         rows = await self._fetch(self._read, values)
         if len(rows) > LIMIT:
             return None
-        found = [Payload(int(xid), *rest) for _, xid, *rest in rows if xid is not None]
-        return Kept(Moment.read(rows[0][0]), found)
+        moment, identity, turns, *_ = rows[0]
+        found = [Payload(int(xid), *rest) for _, _, _, xid, *rest in rows if xid is not None]
+        return Kept(Moment.read(moment), found, identity, turns)
 
     async def _fetch(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
         async with self._pool.connection() as connection:

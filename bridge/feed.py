@@ -25,7 +25,7 @@ from bridge.changes import Gap
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from bridge.changelog import About, Changelog
+    from bridge.changelog import About, Changelog, Kept
     from bridge.changes import Change, Mark, Ring
     from bridge.cursor import Moment
     from bridge.pacing import Pacing
@@ -65,6 +65,7 @@ class Feed:
         self._turn = asyncio.Lock()
         self._number = 0
         self._due: float | None = None  # since when there may be something to read
+        self._turns: int | None = None  # up to which nothing was pruned that was not read
         self.about: About | None = None
         self.mark: Mark | None = None
 
@@ -88,7 +89,7 @@ class Feed:
 
     def forget(self) -> None:
         """The database may be another one now: the next read begins anew."""
-        self.about = self.mark = None
+        self.about = self.mark = self._turns = None
         self._pacing.leave()
 
     async def begun(self) -> About:
@@ -126,7 +127,7 @@ class Feed:
     async def _read_on(self, mark: Mark) -> bool:
         """Whether there was anything."""
         kept = await self._changelog.read(mark[1], self.tables)
-        about = await self._changelog.about()
+        about = self._known(kept) or await self._changelog.about()
         if self.mark != mark:  # forgotten meanwhile
             return False
         if kept is None or not self._same(about) or not about.covers(mark[1]):
@@ -136,11 +137,19 @@ class Feed:
             return True
         found, gaps = changes(kept.payloads, self._widths)
         self._note(kept.moment)
+        self._turns = kept.turns
         if found:
             self._take(found, mark)
         for gap in gaps:
             self._gap(gap, mark)
         return bool(kept.payloads)
+
+    def _known(self, kept: Kept | None) -> About | None:
+        """The history, where it is the one that we know and nothing was pruned of it since."""
+        if kept is None or self.about is None:
+            return None
+        same = kept.identity == self.about.identity and kept.turns == self._turns
+        return self.about if same else None
 
     def _same(self, about: About) -> bool:
         return self.about is not None and about.identity == self.about.identity

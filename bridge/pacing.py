@@ -84,6 +84,7 @@ class Pacing:
         self.pacer = Pacer(tempo)
         self._name = secrets.token_hex(8)
         self._wake = asyncio.Event()
+        self._until = -math.inf  # when its sleep ends by itself, if it sleeps
         parts = {
             "key": storage.pace(schema, "changes"),
             "store": sql.Literal(storage.relation(schema, "changes").as_string(None)),
@@ -132,7 +133,9 @@ class Pacing:
         return max(0.0, self.pacer.next_read(now) - now)
 
     def _changed(self) -> None:
-        self._wake.set()
+        """Most of what happens changes nothing, and then nobody is woken."""
+        if self.pacer.due() < self._until or not self.pacer.followed:
+            self._wake.set()
 
     # The session.
 
@@ -167,10 +170,12 @@ class Pacing:
 
     async def _sleep(self) -> None:
         """Until there is a command, or something happens."""
-        seconds = self.pacer.due() - time.monotonic()
+        self._until = self.pacer.due()
+        seconds = self._until - time.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._wake.wait()
+        self._until = -math.inf
         self._wake.clear()
 
     async def _prepare(self, session: Session) -> None:

@@ -181,11 +181,22 @@ def writable(schema: str, store: str) -> sql.Composed:
 
 
 def slot(schema: str, store: str) -> sql.Composed:
-    """SQL for the slot that is written to now: asked of a function, for to scan a sequence as a
-    table is a good part of what capture costs. It is null until the sequence was first used."""
+    """SQL for the slot that is written to now."""
+    return sql.SQL("(SELECT ({} % {})::int)").format(_turn(schema, store), sql.Literal(SLOTS))
+
+
+def turns(schema: str, store: str) -> sql.Composed:
+    """SQL for how many slots were begun. The one that a slot is emptied for is counted before
+    the lock on it is let go, and even if that is rolled back."""
+    return sql.SQL("(SELECT {})").format(_turn(schema, store))
+
+
+def _turn(schema: str, store: str) -> sql.Composed:
+    """Asked of a function, for to scan a sequence as a table is a good part of what capture costs.
+    It is null until the sequence was first used."""
     counter = sql.Literal(sql.Identifier(schema, f"{store}_slot").as_string(None))
     last = sql.SQL("pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)").format(counter)
-    return sql.SQL("(SELECT (coalesce({}, 0) % {})::int)").format(last, sql.Literal(SLOTS))
+    return sql.SQL("coalesce({}, 0)").format(last)
 
 
 def pace(schema: str, store: str) -> sql.Composed:

@@ -1,0 +1,134 @@
+"""What was kept is taken, or said to be missing: whatever is pruned between two reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from bridge import storage
+from bridge.changelog import Changelog
+from bridge.feed import Feed
+from bridge.pacing import Pacing
+from bridge.retention import Retention
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bridge.changes import Change, Gap, Mark
+
+GAP = "gap"
+
+
+class Fed:
+    """A feed, and the keys that it passed on, with `GAP` where there may be others."""
+
+    def __init__(self, pool: AsyncConnectionPool, database: str) -> None:
+        self.passed: list[str] = []
+        self.feed = Feed(
+            Changelog(pool, "rowcast"),
+            {"orders": (1, 0)},
+            Pacing(database, "rowcast"),
+            take=self._take,
+            gap=self._gap,
+            followed=lambda: True,
+        )
+
+    async def read(self) -> list[str]:
+        await self.feed.read()
+        passed, self.passed = self.passed, []
+        return passed
+
+    def _take(self, changes: list[Change], _: Mark) -> None:
+        self.passed += [change.key[0] for change in changes]
+
+    def _gap(self, _gap: Gap, _: Mark) -> None:
+        self.passed.append(GAP)
+
+
+@pytest.fixture
+async def fed(connection: psycopg.Connection, database: str) -> AsyncIterator[Fed]:
+    connection.execute("CREATE SCHEMA rowcast")
+    connection.execute(storage.create("rowcast", "changes").encode())
+    kwargs = {"autocommit": True}
+    async with AsyncConnectionPool(database, kwargs=kwargs, min_size=1, open=False) as pool:
+        fed = Fed(pool, database)
+        await fed.feed.begun()
+        yield fed
+
+
+def keep(connection: psycopg.Connection, key: int) -> None:
+    slot = storage.slot("rowcast", "changes").as_string(None)
+    payload = f'{{"t":"orders","o":"u","k":[["{key}"]]}}'
+    connection.execute(f"INSERT INTO rowcast.changes (slot, payload) SELECT {slot}, '{payload}'")
+
+
+async def prune(database: str, turns: int = storage.SLOTS) -> None:
+    """All that was kept goes, after so many."""
+    retention = Retention("rowcast", "changes", 86_400.0, 2**30)
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as session:
+        for _ in range(turns):
+            size = await retention.look(session)
+            assert size is not None
+            assert await retention.turn(session, size)
+
+
+async def test_each_change_is_taken_once(fed: Fed, connection: psycopg.Connection) -> None:
+    for key in range(1, 12):  # past the reads for which PostgreSQL plans each time
+        keep(connection, key)
+        assert await fed.read() == [str(key)]
+    assert await fed.read() == []
+
+
+async def test_one_that_was_open_at_a_read_is_taken_by_the_next(
+    fed: Fed, connection: psycopg.Connection, database: str
+) -> None:
+    with psycopg.connect(database) as open_:
+        keep(open_, 1)
+        keep(connection, 2)
+        assert await fed.read() == ["2"]
+        open_.commit()
+    assert await fed.read() == ["1"]
+
+
+async def test_what_is_pruned_before_the_first_read_is_a_gap(
+    fed: Fed, connection: psycopg.Connection, database: str
+) -> None:
+    keep(connection, 1)
+    await prune(database)
+    assert await fed.read() == [GAP]
+
+
+async def test_what_is_pruned_between_two_reads_is_a_gap(
+    fed: Fed, connection: psycopg.Connection, database: str
+) -> None:
+    keep(connection, 1)
+    assert await fed.read() == ["1"]
+    keep(connection, 2)
+    await prune(database)
+    keep(connection, 3)
+    assert await fed.read() == [GAP]
+    keep(connection, 4)
+    assert await fed.read() == ["4"]
+
+
+async def test_a_turn_that_prunes_nothing_new_is_no_gap(
+    fed: Fed, connection: psycopg.Connection, database: str
+) -> None:
+    keep(connection, 1)
+    assert await fed.read() == ["1"]
+    await prune(database)
+    keep(connection, 2)
+    assert await fed.read() == ["2"]
+
+
+async def test_another_history_is_a_gap(fed: Fed, connection: psycopg.Connection) -> None:
+    keep(connection, 1)
+    assert await fed.read() == ["1"]
+    connection.execute("UPDATE rowcast.changes_about SET identity = 'another'")
+    keep(connection, 2)
+    assert await fed.read() == [GAP]
+    keep(connection, 3)
+    assert await fed.read() == ["3"]
