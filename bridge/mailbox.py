@@ -112,9 +112,13 @@ class Mailbox:
             self._replies = deque()
         self._replies.append(message)
 
-    def recall(self, message: Message) -> Sequence[Message]:
-        """Take back replies not sent yet: rows go before replies, and these before some rows."""
-        recalled = tuple(reply for reply in self._replies if reply.text == message.text)
+    def recall(self, topic: str) -> Sequence[Message]:
+        """Take back that a topic was left, if it is not sent yet: rows go before replies, and this
+        before some rows."""
+        if not self._replies:
+            return ()
+        text = wire.unsubscribed(topic).text
+        recalled = tuple(reply for reply in self._replies if reply.text == text)
         for reply in recalled:
             self._replies.remove(reply)
         return recalled

@@ -57,7 +57,7 @@ class Subscription:
         self.topic = command.topic
         self.id = command.id
         self.snapshot = command.snapshot
-        self.farewells: Sequence[Message] = subscriber.recall(wire.unsubscribed(command.topic))
+        self.farewells: Sequence[Message] = subscriber.recall(command.topic)
         self.since = command.since if isinstance(command.since, str) else None
         self.greeting: Message | None = wire.subscribed(command.topic, command.id)
         self.announced = False
