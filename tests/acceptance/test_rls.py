@@ -649,7 +649,7 @@ def test_indexes_are_used_under_policies(
     migrate.apply(config, progress=lambda _line: None)
     docs = catalog.resolved(admin, config)["docs"]
     (single,) = (t for t in docs.templates if t.columns == ("id",))
-    statements = Statements("rowcast", 10)
+    statements = Statements("rowcast", 10, 2**20)
     grant = "GRANT USAGE ON SCHEMA rowcast TO {0}; GRANT SELECT ON docs, shares, {1} TO {0}"
     epoch = sql.Identifier("rowcast", "epoch")
     admin.execute(sql.SQL(grant).format(sql.Identifier(role), epoch))
