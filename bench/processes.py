@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,13 +120,20 @@ def cpu(pid: int) -> float:
 
 
 def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = _read_if_there(f"/proc/{pid}/task/{pid}/children").split()
     return [pid, *(one for child in children for one in _family(int(child)))]
 
 
 def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    fields = _read_if_there(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else 0.0
+
+
+def _read_if_there(path: str) -> str:
+    """Nothing of a process that ended since it was listed, as PostgreSQL's workers do."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(path).read_text()
+    return ""
 
 
 def _memory(pid: int) -> int:

@@ -74,7 +74,7 @@ def ours(server: Database, keys: int) -> Iterator[Ours]:
     """A bridge that sends a change as soon as it knows of it, however short ago the last was."""
     name = f"fanout{keys}"
     url = fresh(server, name, TABLE.format(filling=FILLING, keys=keys))
-    top = {"debounce": "1ms", "limits": "{connections: 20000}"}
+    top = {"debounce": "1ms", "limits": "{connections: 20000, address_rate: 100000}"}
     with bridge(url, "  items: {topics: [items]}", **top) as ready, ExitStack() as stack:
         yield Ours(url, ready.socket, ready.process, stack)
 
