@@ -140,7 +140,7 @@ class Loader:
             ]
         large = {n - 1 for _, n, _, key, row, _ in rows if key is not None and row is None}
         answers = self._answers(template, values, rows)
-        for n in large:
+        for n in (n for n in large if isinstance(answers[n], Snapshot)):
             answers[n] = await self._set_aside(table, template, values[n])
         return answers
 
@@ -162,9 +162,11 @@ class Loader:
                 error = await self._fault(table, template, value, connection)
                 return ProtocolError(ErrorCode.UNKNOWN_TOPIC, refusal(table, template, error))
             keys = [tuple(texts) for _, texts in found if texts is not None]
+            if len(keys) > self._limit:  # counted with those that are left out
+                return self._too_large()
             states, refused = await self.load(table, keys, connection) if keys else ([], [])
         rows = [(state.key_json, state.row) for state in states if state.row is not None]
-        return self._limited(Snapshot(rows, found[0][0], tuple(refused)))
+        return Snapshot(rows, found[0][0], tuple(refused))
 
     async def _fault(
         self, table: Table, template: Template, value: tuple[str, ...], connection: Connection
@@ -246,12 +248,13 @@ class Loader:
         return self._limited(found)
 
     def _limited(self, found: Snapshot) -> Snapshot | ProtocolError:
-        if len(found.rows) > self._limit:
-            return ProtocolError(
-                ErrorCode.SNAPSHOT_TOO_LARGE,
-                f"more than {self._limit} rows; follow a narrower topic (limits.snapshot_rows)",
-            )
-        return found
+        return self._too_large() if len(found.rows) > self._limit else found
+
+    def _too_large(self) -> ProtocolError:
+        return ProtocolError(
+            ErrorCode.SNAPSHOT_TOO_LARGE,
+            f"more than {self._limit} rows; follow a narrower topic (limits.snapshot_rows)",
+        )
 
 
 async def _fetch(

@@ -60,7 +60,8 @@ def once(run: Run, server: Database, name: str, clients: int) -> tuple[float, in
     rows = TABLE.format(filling=90, keys=TOPICS - 1) + "INSERT INTO items VALUES (0, 0, '');"
     url = fresh(server, name, rows)
     says = [subscribe(f"items/$n+{number * 199}%{TOPICS}") for number in range(EACH)]
-    tables, limits = "  items: {topics: ['items/{id}']}", "{connections: 20000, address_rate: 100000}"
+    tables = "  items: {topics: ['items/{id}']}"
+    limits = "{connections: 20000, address_rate: 100000}"
     with ExitStack() as stack:
         one, other = (stack.enter_context(bridge(url, tables, limits=limits)) for _ in range(2))
         run.step("clients connect")

@@ -137,6 +137,19 @@ async def test_a_row_that_is_too_large_stays_there(
     assert answer.refused == (("2",),)
 
 
+async def test_rows_left_out_count_towards_the_limit(
+    admin: psycopg.Connection, pool: AsyncConnectionPool[Any]
+) -> None:
+    """Or a snapshot that was cut off would pass for a whole one."""
+    watched = orders(admin, (1, "é" * 99, "1.50"), *((n, "a", "1.50") for n in range(2, 8)))
+    narrow, wide = (Loader(pool, "rowcast", snapshot_rows=n, row_size=150) for n in (5, 7))
+    refused = await snapshot(narrow, watched, WHOLE)
+    assert isinstance(refused, ProtocolError)
+    assert refused.code == "snapshot_too_large"
+    whole = await snapshot(wide, watched, WHOLE)
+    assert (len(whole.rows), whole.refused) == (6, (("1",),))
+
+
 async def test_only_the_columns_of_the_config_leave(
     admin: psycopg.Connection, loader: Loader
 ) -> None:
