@@ -150,31 +150,39 @@ def bring_up(
 
 def hand_out(
     topic: str,
-    hearers: Iterable[Subscription],
+    hearers: Collection[Subscription],
     changes: Sequence[Heard],
     touched: dict[Mailbox, None],
-    write: Callable[[Mailbox, News], bool] | None = None,
+    write: Callable[[Iterable[Mailbox], News], Iterable[Mailbox]] | None = None,
 ) -> int:
     """Put changes of a topic into mailboxes; returns how many messages that makes.
 
     Who is owed nothing else gets what all of those get, as one piece that they share; it need
-    not be put into the mailbox if `write` writes it.
+    not be put into the mailboxes that `write` writes, which returns the others.
     """
     news = _news(topic, changes)
-    size = 0 if news is None else len(news)
-    put = () if news is None else (news,)
-    count = 0
-    for subscription in hearers:
-        floor = subscription.floor
-        if news is None or floor is None or floor > news.oldest:
-            count += _offer(subscription, changes, touched)
-        else:
-            mailbox = subscription.subscriber
-            if write is None or not write(mailbox, news):
-                mailbox.put(put)
-                touched[mailbox] = None
-            count += size
+    level, others = _apart(hearers, news)
+    count = sum([_offer(one, changes, touched) for one in others])
+    if news is not None:
+        put = (news,)
+        for mailbox in level if write is None else write(level, news):
+            mailbox.put(put)
+            touched[mailbox] = None
+        count += len(level) * len(news)
     return count
+
+
+def _apart(
+    hearers: Collection[Subscription], news: News | None
+) -> tuple[list[Mailbox], Collection[Subscription]]:
+    """Those whose snapshot is no newer than any of the news, and the others."""
+    if news is None:
+        return [], hearers
+    oldest = news.oldest
+    level = [s.subscriber for s in hearers if s.floor is not None and s.floor <= oldest]
+    if len(level) == len(hearers):
+        return level, ()
+    return level, [s for s in hearers if s.floor is None or s.floor > oldest]
 
 
 def _news(topic: str, changes: Sequence[Heard]) -> News | None:

@@ -12,12 +12,13 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from bridge.wire import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from bridge.mailbox import Mailbox
     from bridge.wire import News
@@ -28,7 +29,7 @@ SLICE = 0.01
 """Seconds of writing after which others have their turn. What fits into the first costs least."""
 
 AT_LEAST = 16
-"""Mailboxes of a slice."""
+"""Mailboxes of a slice, and as many more each time that the clock says it is not over."""
 
 
 class Outbox:
@@ -44,7 +45,7 @@ class Outbox:
         self._written = written
         self._clock = clock
         self._due: deque[Mailbox] = deque()
-        self._until, self._left = 0.0, 0
+        self._until, self._begun = 0.0, False
         self.later: Callable[[Callable[[], None]], object] | None = None
 
     @property
@@ -59,20 +60,22 @@ class Outbox:
 
     def begin(self) -> None:
         """A slice begins, for `tell` and the `send` after it."""
-        self._until, self._left = self._clock() + SLICE, AT_LEAST
+        self._until, self._begun = self._clock() + SLICE, False
 
-    def tell(self, mailbox: Mailbox, news: News) -> bool:
-        """Write it now; False if it has to be put into the mailbox, and sent with the others.
+    def tell(self, mailboxes: Iterable[Mailbox], news: News) -> Iterator[Mailbox]:
+        """Write it now to as many as the slice takes; it has to be put into the mailboxes of the
+        others, which are returned, and sent with theirs.
 
         To go through all subscribers once, and not again to write, is worth a third of the whole.
         """
-        if self._due or not self._open():
-            return False
-        try:
-            mailbox.tell(news)
-        except Exception:
-            self._give_up(mailbox)
-        return True
+        others = iter(mailboxes)
+        while not self._due and self._open() and (few := list(islice(others, AT_LEAST))):
+            for mailbox in few:
+                try:
+                    mailbox.tell(news)
+                except Exception:
+                    self._give_up(mailbox)
+        return others
 
     def send(self, mailboxes: Iterable[Mailbox]) -> None:
         """Write them, the first in this slice unless others wait already."""
@@ -92,16 +95,17 @@ class Outbox:
 
     def _write(self) -> None:
         while self._due and self._open():
-            self._flush(self._due.popleft())
+            for _ in range(min(AT_LEAST, len(self._due))):
+                self._flush(self._due.popleft())
         if self._due and self.later is not None:
             self.later(self._slice)
 
     def _open(self) -> bool:
-        """Whether the slice goes on for one more; the clock is not asked for each."""
-        self._left -= 1
-        if self._left < 0 and self._clock() < self._until:
-            self._left = AT_LEAST - 1
-        return self._left >= 0 or self.later is None
+        """Whether the slice has room for `AT_LEAST`; it has once, however late it began."""
+        if self._begun:
+            return self.later is None or self._clock() < self._until
+        self._begun = True
+        return True
 
     def _flush(self, mailbox: Mailbox) -> None:
         try:

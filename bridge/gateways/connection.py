@@ -74,6 +74,7 @@ class Connection(ServerConnection):
         super().__init__(*args, **kwargs)
         self.mailbox: Mailbox | None = None
         self.stalled_since: float | None = None
+        self.writable = False
         self.streaming = False
         self.heard = True
         self._received = 0
@@ -86,15 +87,11 @@ class Connection(ServerConnection):
         host, port = self.remote_address[:2]
         return f"{self.entry.user} {host}:{port}".strip()
 
-    @property
-    def writable(self) -> bool:
-        return self.stalled_since is None and self.protocol.state is OPEN
-
     def write(self, bundle: Bundle) -> None:
-        frames = bundle.frames
+        frames, metrics = bundle.frames, self.metrics
         self.transport.write(frames)
-        self.metrics.messages.value += len(bundle.messages)
-        self.metrics.sent.value += len(frames)
+        metrics.messages.value += len(bundle.messages)
+        metrics.sent.value += len(frames)
 
     def ask(self) -> None:
         """Whether it is there; `heard` tells."""
@@ -110,12 +107,26 @@ class Connection(ServerConnection):
     def pause_writing(self) -> None:
         super().pause_writing()
         self.stalled_since = self.loop.time()
+        self.writable = False
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.stalled_since = None
+        self._look()
         if self.mailbox is not None:
             self.mailbox.flush()
+
+    def send_data(self) -> None:
+        # What changes the protocol's state makes bytes to send, so this comes next.
+        self._look()
+        super().send_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._look()
+
+    def _look(self) -> None:
+        self.writable = self.stalled_since is None and self.protocol.state is OPEN
 
     # Until it is open, or answered.
 

@@ -77,8 +77,8 @@ MUTANTS = (
             ),
             Edit(
                 "bridge/audience.py",
-                "if news is None or floor is None or floor > news.oldest:",
-                "if news is None or floor is None:",
+                "if s.floor is not None and s.floor <= oldest]",
+                "if s.floor is not None]",
             ),
             Edit(
                 "bridge/subscription.py",
