@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from bridge import fragments, log_capture, refresh, storage
+from bridge import fragments, log_capture, one_row, refresh, storage
 from bridge.fragments import NEW, OLD
 
 if TYPE_CHECKING:
@@ -39,21 +39,32 @@ _BODY = sql.SQL(
 -- Written by `rowcast migrate`, which will overwrite what is changed here.
 DECLARE
     touched bigint;
-BEGIN
-    IF TG_OP = 'INSERT' THEN{insert}
-    ELSIF TG_OP = 'UPDATE' THEN{update}
-    ELSIF TG_OP = 'DELETE' THEN{delete}
-    ELSE{truncate}
-    END IF;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    BEGIN{fault}
+    said text;
+BEGIN{attempt}
+    BEGIN
+        IF TG_OP = 'INSERT' THEN{insert}
+        ELSIF TG_OP = 'UPDATE' THEN{update}
+        ELSIF TG_OP = 'DELETE' THEN{delete}
+        ELSE{truncate}
+        END IF;
     EXCEPTION WHEN OTHERS THEN
-        RAISE WARNING 'rowcast: a change of % was not announced: %', TG_RELID::regclass, SQLERRM;
+        BEGIN{fault}
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'rowcast: a change of % was not announced: %', TG_RELID::regclass,
+                SQLERRM;
+        END;
     END;
     RETURN NULL;
 END
 """
+)
+
+# As a condition it is no statement, which costs less.
+_AT_ONCE = sql.SQL(
+    """
+        IF said = '' OR said IS NOT NULL AND pg_notify({channel}, said) IS NOT NULL THEN
+            RETURN NULL;
+        END IF;"""
 )
 
 # The keys are worked out under the guard, and kept outside it: the block of a guard that
@@ -66,32 +77,41 @@ _KEEPING = sql.SQL(
 DECLARE
     touched bigint;
     before int;
-    kept text[] := '{{}}';
-BEGIN
-    <<capture>>
-    BEGIN
-        IF TG_OP = 'INSERT' THEN{insert}
-        ELSIF TG_OP = 'UPDATE' THEN{update}
-        ELSIF TG_OP = 'DELETE' THEN{delete}
-        ELSE{truncate}
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
+    said text;
+    kept text[];
+BEGIN{attempt}
+    IF said <> '' THEN
+        INSERT INTO {store} (slot, payload) VALUES ({slot}, said);
+    ELSIF said = '' THEN
+        RETURN NULL;
+    ELSE
         kept := '{{}}';
-        BEGIN{fault}
+        <<capture>>
+        BEGIN
+            IF TG_OP = 'INSERT' THEN{insert}
+            ELSIF TG_OP = 'UPDATE' THEN{update}
+            ELSIF TG_OP = 'DELETE' THEN{delete}
+            ELSE{truncate}
+            END IF;
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'rowcast: a change of % was not kept: %', TG_RELID::regclass, SQLERRM;
-        END;
-    END capture;
-    IF kept <> '{{}}' AND {writable} THEN
-        INSERT INTO {store} (slot, payload) SELECT {slot}, unnest(kept);
-        -- Where transactions may be prepared, the bridge looks by itself: one that has
-        -- notified cannot be. Nor is it rung for where an instance holds the lock, or asks
-        -- for it: then it looks by itself, for rings commit one after the other.
-        IF current_setting('max_prepared_transactions') = '0'
-            AND pg_try_advisory_xact_lock_shared({pace})
-        THEN
-            PERFORM pg_notify({channel}, {ring});
+            kept := '{{}}';
+            BEGIN{fault}
+            EXCEPTION WHEN OTHERS THEN
+                RAISE WARNING 'rowcast: a change of % was not kept: %', TG_RELID::regclass, SQLERRM;
+            END;
+        END capture;
+        IF kept = '{{}}' OR {writable} IS NOT TRUE THEN
+            RETURN NULL;
         END IF;
+        INSERT INTO {store} (slot, payload) SELECT {slot}, unnest(kept);
+    END IF;
+    -- It is not rung for where an instance holds the lock, or asks for it: then it looks by itself,
+    -- for rings commit one after the other. Nor where transactions may be prepared, for one that
+    -- has notified cannot be.
+    IF pg_try_advisory_xact_lock_shared({pace})
+        AND current_setting('max_prepared_transactions') = '0'
+    THEN
+        PERFORM pg_notify({channel}, {ring});
     END IF;
     RETURN NULL;
 END
@@ -174,9 +194,20 @@ def body(table: Table, schema: str) -> str:
     said = list(_announcements(table, schema))
     events = ("insert", "update", "delete", "truncate", "fault")
     branches = {event: sql.SQL("").join(parts[event] for parts in said) for event in events}
+    branches["attempt"] = _attempt(table, schema)
     if not keeps(table):
         return _BODY.format(**branches).as_string(None)
     return _KEEPING.format(**branches, **_kept(schema)).as_string(None)
+
+
+def _attempt(table: Table, schema: str) -> sql.Composed:
+    """Where a condition or a parent is to be looked at too, the general way costs less."""
+    if table.where or table.parent:
+        return sql.Composed([])
+    pieces = _pieces(table, "old", "new") if table.trigger == "row" else _pieces(table)
+    if table.durable:
+        return one_row.attempt(table, pieces, wanted=storage.may_write(schema, "changes"))
+    return one_row.attempt(table, pieces, said=_AT_ONCE.format(channel=sql.Literal(schema)))
 
 
 def keeps(table: Table) -> bool:
@@ -239,19 +270,13 @@ def _statement(
     )
 
 
-def _pieces(table: Table) -> Parts:
-    """The pieces of SQL that depend on the table's columns."""
-    key = [column.text(NEW) for column in table.key]
-    routing = [column.text(OLD) for column in table.routing]
-    new = fragments.entry(key)
-    old = fragments.entry([column.text(OLD) for column in table.key], routing)
-    pieces: Parts = {"new": new, "old": old, "changed": _changed(table, new, old)}
-    return pieces | fragments.comparison(table) | fragments.met(table)
-
-
-def _changed(table: Table, new: sql.Composed, old: sql.Composed) -> sql.Composed:
-    """An updated row's entry: with its old topic columns if one of them is another now."""
-    if not table.routing:
-        return new
-    stays = fragments.same_text(table.routing)
-    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(stays, new, old)
+def _pieces(table: Table, o: str = OLD, n: str = NEW) -> Parts:
+    """The pieces of SQL that depend on the table's columns, and on what its rows go by."""
+    new = fragments.entry([column.text(n) for column in table.key])
+    routing = [column.text(o) for column in table.routing]
+    old = fragments.entry([column.text(o) for column in table.key], routing)
+    pieces: Parts = {"new": new, "old": old, "changed": new}
+    if table.routing:  # with its old topic columns if one of them is another now
+        stays = fragments.same_text(table.routing, o, n)
+        pieces["changed"] = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(stays, new, old)
+    return pieces | fragments.comparison(table, o, n) | fragments.met(table)

@@ -65,7 +65,7 @@ def voice(name: str, channel: str, *, durable: bool, most: int = MANY) -> Parts:
     `{heard}` whether anything was said. `most` is how many rows of a statement are looked
     at; more, or an error, is a marker.
     """
-    head = f'{{"t":{json.dumps(name)},"o":'  # ASCII, so it fits every server encoding
+    head = _head(name)
     parts: Parts = {
         **(_COLLECTED if durable else _notified(channel)),
         "head": sql.Literal(f'{head}"'),
@@ -76,6 +76,16 @@ def voice(name: str, channel: str, *, durable: bool, most: int = MANY) -> Parts:
         "page": sql.Literal(max(1, PAYLOAD - ENTRY - len(head) - 16)),
     }
     return parts | {"truncate": _MARK.format(**parts), "fault": _FAULT.format(**parts)}
+
+
+def openings(name: str) -> Parts:
+    """By event: how a payload about this public name begins, up to its first key."""
+    events = "insert", "update", "delete"
+    return {event: sql.Literal(f'{_head(name)}"{event[0]}","k":[') for event in events}
+
+
+def _head(name: str) -> str:
+    return f'{{"t":{json.dumps(name)},"o":'  # ASCII, so it fits every server encoding
 
 
 def _notified(channel: str) -> Parts:
@@ -104,16 +114,16 @@ def count(rows: sql.Composable, parts: Parts) -> sql.Composed:
     return _COUNT.format(rows=rows, most=parts["most"])
 
 
-def comparison(table: Table) -> Parts:
+def comparison(table: Table, old: str = OLD, new: str = NEW) -> Parts:
     """Whether an old and a new row are the same row, and whether it differs."""
     if not table.key:
-        return {"differs": _differs(table)}
+        return {"differs": _differs(table, old, new)}
     first = table.key[0].name
     return {
-        "differs": _differs(table),
-        "same": sql.SQL(" AND ").join(map(_same_key, table.key)),
-        "added": sql.SQL("{} IS NULL").format(sql.Identifier(OLD, first)),
-        "removed": sql.SQL("{} IS NULL").format(sql.Identifier(NEW, first)),
+        "differs": _differs(table, old, new),
+        "same": sql.SQL(" AND ").join(_same_key(column, old, new) for column in table.key),
+        "added": sql.SQL("{} IS NULL").format(sql.Identifier(old, first)),
+        "removed": sql.SQL("{} IS NULL").format(sql.Identifier(new, first)),
     }
 
 
@@ -124,17 +134,22 @@ def entry(texts: Iterable[sql.Composable], nullable: Iterable[sql.Composable] = 
     return sql.SQL("('[' || {} || ']')").format(sql.SQL(" || ',' || ").join(parts))
 
 
-def same_text(columns: Sequence[Column]) -> sql.Composed:
+def short(columns: Iterable[Column]) -> bool:
+    """Whether no entry of these columns can be longer than `ENTRY`."""
+    return all(column.builtin and column.base in _EQUAL_BY_TEXT for column in columns)
+
+
+def same_text(columns: Sequence[Column], old: str = OLD, new: str = NEW) -> sql.Composed:
     """Whether none of these columns has another text now."""
     return sql.SQL(" AND ").join(
         sql.SQL('({}) COLLATE "C" IS NOT DISTINCT FROM ({}) COLLATE "C"').format(
-            column.text(OLD), column.text(NEW)
+            column.text(old), column.text(new)
         )
         for column in columns
     )
 
 
-def _differs(table: Table) -> sql.Composable:
+def _differs(table: Table, old: str, new: str) -> sql.Composable:
     """`*<>` compares what is stored, for there are types without `=`, such as json."""
     if table.changed is None and table.trigger == "row":
         # Of `o.*` an old session's plan has the columns that there were when it was made.
@@ -144,15 +159,16 @@ def _differs(table: Table) -> sql.Composable:
     led = table.parent.columns if table.parent else ()
     named = (column.name for column in (*table.key, *table.routing, *led))
     names = dict.fromkeys((*named, *table.changed))
-    old, new = (
-        sql.SQL(", ").join(sql.Identifier(alias, name) for name in names) for alias in (OLD, NEW)
+    olds, news = (
+        sql.SQL(", ").join(sql.Identifier(alias, name) for name in names) for alias in (old, new)
     )
     # The cast keeps PostgreSQL from comparing column by column, each by its own operator.
-    return sql.SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(old, new)
+    return sql.SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(olds, news)
 
 
-def _same_key(column: Column) -> sql.Composed:
+def _same_key(column: Column, old: str, new: str) -> sql.Composed:
     if column.builtin and column.base in _EQUAL_BY_TEXT:
-        old, new = sql.Identifier(OLD, column.name), sql.Identifier(NEW, column.name)
-        return sql.SQL("{} = {}").format(old, new)
-    return sql.SQL('({}) COLLATE "C" = ({}) COLLATE "C"').format(column.text(OLD), column.text(NEW))
+        return sql.SQL("{} = {}").format(
+            sql.Identifier(old, column.name), sql.Identifier(new, column.name)
+        )
+    return sql.SQL('({}) COLLATE "C" = ({}) COLLATE "C"').format(column.text(old), column.text(new))

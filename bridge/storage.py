@@ -180,6 +180,18 @@ def writable(schema: str, store: str) -> sql.Composed:
     )
 
 
+def may_write(schema: str, store: str) -> sql.Composed:
+    """The same for a third of the time, as names are looked up once a session, to be asked under a
+    guard: it fails where there is nothing to write to, or where that may not be looked up."""
+    return sql.SQL(
+        "has_schema_privilege({}::pg_catalog.regnamespace, 'USAGE')"
+        " AND has_table_privilege({}::pg_catalog.regclass, 'INSERT')"
+    ).format(
+        sql.Literal(sql.Identifier(schema).as_string(None)),
+        sql.Literal(relation(schema, store).as_string(None)),
+    )
+
+
 def slot(schema: str, store: str) -> sql.Composed:
     """SQL for the slot that is written to now."""
     return sql.SQL("(SELECT ({} % {})::int)").format(_turn(schema, store), sql.Literal(SLOTS))

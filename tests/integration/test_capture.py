@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg.errors import RaiseException
 
 from bridge.changes import Change, Gap, Operation
 from tests.support.capture import Ear, entry, watch
@@ -282,3 +283,48 @@ def test_names_of_all_kinds(connection: Connection, admin: Connection, name: str
         (name, ("3",), INSERT),
         (name, ("1",), DELETE),
     ]
+
+
+ONE_ROW = {
+    "INSERT INTO orders VALUES (3, 30)": '{"t":"orders","o":"i","k":[["3"]]}',
+    "UPDATE orders SET status = 'paid' WHERE id = 1": '{"t":"orders","o":"u","k":[["1"]]}',
+    "UPDATE orders SET customer = 11 WHERE id = 1": '{"t":"orders","o":"u","k":[["1","10"]]}',
+    "DELETE FROM orders WHERE id = 2": '{"t":"orders","o":"d","k":[["2","20"]]}',
+}
+
+
+@pytest.mark.parametrize("trigger", ["statement", "row"])
+@pytest.mark.parametrize("durable", [False, True], ids=["notified", "kept"])
+def test_one_row_never_goes_the_general_way(
+    durable: bool, trigger: str, connection: Connection, admin: Connection
+) -> None:
+    """That way would do as well, and cost the application more: so it is taken away here."""
+    connection.execute("CREATE TABLE orders (id int PRIMARY KEY, customer int, status text)")
+    connection.execute("INSERT INTO orders VALUES (1, 10, 'new'), (2, 20, 'new')")
+    options = {"topics": TOPICS, "trigger": trigger, "durable": durable}
+    ear = Ear(admin, watch(connection, entry("orders", **options)))
+    remove_the_general_way(connection)
+    with pytest.raises(RaiseException, match="the general way"):
+        connection.execute("TRUNCATE orders")
+    for statement, payload in ONE_ROW.items():
+        connection.execute(statement)
+        kept = connection.execute("SELECT payload FROM rowcast.changes") if durable else None
+        heard = [text for (text,) in kept] if kept else ear.payloads()
+        assert heard[-1] == payload
+    connection.execute("UPDATE orders SET status = status WHERE id = 1")
+
+
+def remove_the_general_way(connection: Connection) -> None:
+    """Whoever comes there fails; outside its guard, which would hide that."""
+    (definition,) = connection.execute(_DEFINITION).fetchone() or ("",)
+    begin = definition.rindex("BEGIN", 0, definition.rindex("IF TG_OP = 'INSERT'"))
+    label = definition.find("<<capture>>")
+    start = begin if label < 0 else label
+    raising = f"{definition[:start]}RAISE EXCEPTION 'the general way';{definition[start:]}"
+    connection.execute(raising.encode())
+
+
+_DEFINITION = """
+SELECT pg_get_functiondef(oid) FROM pg_proc
+WHERE pronamespace = 'rowcast'::regnamespace AND prorettype = 'trigger'::regtype
+"""
