@@ -34,6 +34,7 @@ from bridge import status
 from bridge.backoff import Backoff
 from bridge.changes import Change, Gap, Lost, Malformed, Ring, parse
 from bridge.errors import DatabaseError
+from bridge.rates import Gathering
 from bridge.session import LET_US_GO, PROBE, Patience, Session, Target
 from bridge.watchdog import Watchdog
 
@@ -48,6 +49,10 @@ _LOG_INTERVAL = 60.0
 _FAILURES = (DatabaseError, psycopg.Error, OSError)
 _UNHEARD = 30.0
 """Seconds at most until who never heard a probe is told so, whatever else arrives."""
+
+_RATE, _LOOKS, _MANY = 200.0, 20, 64
+"""To wake up for each of thousands of notifications a second takes half a processor, which is the
+application's where PostgreSQL runs on the same machine."""
 
 _IN_RECOVERY = sql.SQL("SELECT pg_is_in_recovery()")
 
@@ -144,9 +149,13 @@ class Listener:
             try:
                 async with self._listening() as session:
                     yield self._began()
+                    gathering = Gathering(_RATE, _LOOKS, _MANY, self._clock())
                     while True:
-                        for item in self._items(await session.arrivals()):
+                        payloads = await session.arrivals()
+                        for item in self._items(payloads):
                             yield item
+                        if pause := gathering.pause(len(payloads), self._clock()):
+                            await asyncio.sleep(pause)
             except _FAILURES as error:
                 yield self._lost(error)
             await self._sleep(self._backoff.delay())

@@ -28,6 +28,29 @@ class Bucket:
         return min(self._burst, self._left + (now - self._at) * self._rate)
 
 
+class Gathering:
+    """How long to let things gather before the next look, where they come one by one.
+
+    A look costs more than a thing that it finds. So some `looks` are free, and so many a second
+    (`rate`); beyond that each has to wait, unless the one before found `many`.
+    """
+
+    __slots__ = ("_due", "_each", "_looks", "_many")
+
+    def __init__(self, rate: float, looks: int, many: int, now: float) -> None:
+        self._each = 1 / rate
+        self._looks = looks
+        self._many = many
+        self._due = now  # when all looks so far would have had their time, at that rate
+
+    def pause(self, found: int, now: float) -> float:
+        """Seconds until the next look, after one that found so many."""
+        if found >= self._many:
+            return 0.0
+        self._due = max(self._due, now) + self._each
+        return max(0.0, self._due - now - self._looks * self._each)
+
+
 class Arrivals:
     """So many from each address in a second. Remembers an address only while that matters."""
 

@@ -190,6 +190,29 @@ async def write_numbers(writer: psycopg.AsyncConnection, stop: asyncio.Event) ->
     return number
 
 
+async def test_many_in_a_row_are_looked_at_together(
+    database: str, notifier: Notifier, admin: psycopg.Connection
+) -> None:
+    """Each is a transaction of its own, and would wake the listener up by itself."""
+    loop = asyncio.get_running_loop()
+    heard: list[Item] = []
+    async with running(listener(database, notifier, heartbeat=60.0)) as items:
+        await anext(items)
+        began, looks, many = loop.time(), 0, 0
+        writing = asyncio.ensure_future(
+            asyncio.to_thread(notify, admin, *(changed(str(n)) for n in range(2_000)))
+        )
+        while len(heard) < 2_000:
+            found = await anext(items)
+            assert isinstance(found, list)
+            heard += found
+            looks += 1
+            many += len(found) >= 64
+        await writing
+    assert heard == [change(str(n)) for n in range(2_000)]
+    assert looks <= 20 + 200 * (loop.time() - began) + many + 1
+
+
 async def test_twenty_kills_lose_nothing(
     database: str, notifier: Notifier, admin: psycopg.Connection
 ) -> None:

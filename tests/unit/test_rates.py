@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.rates import Arrivals, Bucket, origin
+from bridge.rates import Arrivals, Bucket, Gathering, origin
 
 
 def test_a_burst_and_then_the_rate() -> None:
@@ -25,6 +25,22 @@ def test_never_more_than_burst_and_rate_allow(rate: int, burst: int, steps: list
         now += step
         taken += bucket.take(now)
     assert taken <= burst + now * rate
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 0.1)), max_size=60))
+def test_looks_that_find_little_keep_to_the_rate(found: list[tuple[int, float]]) -> None:
+    now = rich = 0.0
+    gathering = Gathering(rate=10, looks=3, many=5, now=now)
+    for number, (things, later) in enumerate(found, 1):
+        rich += things >= 5
+        now += gathering.pause(things, now)
+        assert number <= 3 + now * 10 + rich + 1e-6
+        now += later
+
+
+def test_few_looks_wait_for_nothing() -> None:
+    gathering = Gathering(rate=10, looks=3, many=5, now=0.0)
+    assert [gathering.pause(1, second) for second in range(100)] == [0.0] * 100
 
 
 def test_each_address_has_its_own() -> None:
