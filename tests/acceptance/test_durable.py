@@ -50,8 +50,9 @@ async def instances(database: str, admin: psycopg.Connection) -> AsyncIterator[l
 
 
 def brief(messages: list[Message]) -> list[tuple[str, int]]:
+    """Each once: one that came while the topic was read is in that read, and told by itself too."""
     assert {message["type"] for message in messages} <= {"change"}
-    return sorted((message["op"], message["key"]["id"]) for message in messages)
+    return sorted({(message["op"], message["key"]["id"]) for message in messages})
 
 
 async def test_one_who_was_away_gets_what_it_missed_from_another_instance(
