@@ -83,10 +83,17 @@ def measure(run: Run) -> Result:
         return _result(found, taken_in, keys, missing, server.version)
 
 
-def rowcast(stack: ExitStack, server: Database, keys: int) -> Callable[[int], Burst]:
+def rowcast(
+    stack: ExitStack,
+    server: Database,
+    keys: int,
+    calm: float = 2 * MAX_WAIT,
+    **timing: str,
+) -> Callable[[int], Burst]:
+    """`calm` is seconds after writing until all has been told but what is written then."""
     name = f"burst{keys}"
     url = fresh(server, name, _TABLE.format(keys=keys))
-    top = {"debounce": DEBOUNCE, "limits": "{snapshot_rows: 100000}"}
+    top = {"debounce": DEBOUNCE, "limits": "{snapshot_rows: 100000}", **timing}
     ready = stack.enter_context(bridge(url, "  items: {}", **top))
     socket = Socket(ready.socket, subscribe("items"))
     socket.until(b'"last":true')
@@ -94,7 +101,7 @@ def rowcast(stack: ExitStack, server: Database, keys: int) -> Callable[[int], Bu
 
     def burst(changes: int) -> Burst:
         said, read = reader.messages, ready.metrics()["reloads"]
-        seconds, cpu = _written(server, name, changes, keys, ready.process, reader)
+        seconds, cpu = _written(server, name, changes, keys, ready.process, reader, calm)
         queries = int(ready.metrics()["reloads"] - read)
         return Burst(changes, seconds, reader.messages - said, queries, cpu)
 
@@ -108,7 +115,8 @@ def seed(stack: ExitStack, server: Database, keys: int) -> Callable[[int], Burst
 
     def burst(changes: int) -> Burst:
         said = reader.messages
-        seconds, cpu = _written(server, "seedburst", changes, keys, served.process, reader)
+        calm = 2 * MAX_WAIT
+        seconds, cpu = _written(server, "seedburst", changes, keys, served.process, reader, calm)
         return Burst(changes, seconds, reader.messages - said, reader.messages - said, cpu)
 
     return burst
@@ -120,12 +128,18 @@ def _reader(stack: ExitStack, socket: Socket) -> Reader:
 
 
 def _written(
-    server: Database, name: str, changes: int, keys: int, process: Process, reader: Reader
+    server: Database,
+    name: str,
+    changes: int,
+    keys: int,
+    process: Process,
+    reader: Reader,
+    calm: float,
 ) -> tuple[float, float]:
     """A burst's writing seconds, and the processor time of who listens, to the last message."""
     cpu, mark = process.cpu(), uuid4().hex
     seconds = write(server, name, changes, keys)
-    time.sleep(2 * MAX_WAIT)  # what is written next is the last to be said
+    time.sleep(calm)  # what is written next is the last to be said
     reader.expect(mark.encode())
     with connect(server.url(name)) as connection:
         connection.execute("UPDATE items SET filling = %s WHERE id = 1", (mark,))

@@ -31,8 +31,10 @@ TITLE = "Writes of the application"
 
 ROWS = 10_000
 UNTRIGGERED, NOTHING, SEED = "untriggered", "a trigger that does nothing", "seed's trigger"
+INSERTS = "a trigger that only inserts"
 NOTIFY, KEPT, DURABLE = "Rowcast, notify", "Rowcast, durable, not followed", "Rowcast, durable"
-DESIGNS = (UNTRIGGERED, NOTHING, SEED, NOTIFY, KEPT, DURABLE)
+BY_ROW = "Rowcast, durable, trigger: row"
+DESIGNS = (UNTRIGGERED, NOTHING, INSERTS, SEED, NOTIFY, KEPT, DURABLE, BY_ROW)
 NAMES = {design: f"w{n}" for n, design in enumerate(DESIGNS)}
 
 _TABLE = """
@@ -44,6 +46,14 @@ _NOTHING = """
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER u AFTER UPDATE ON items REFERENCING OLD TABLE AS o NEW TABLE AS n
     FOR EACH STATEMENT EXECUTE FUNCTION nothing();
+"""
+# The least that a design can do that keeps changes in a table: no index, no number, no look at the
+# rows, nobody who reads.
+_INSERTS = """
+CREATE TABLE kept (payload text);
+CREATE FUNCTION inserts() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN INSERT INTO kept VALUES ('{"t":"items","o":"u","k":[["1"]]}'); RETURN NULL; END$$;
+CREATE TRIGGER u AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION inserts();
 """
 _SCRIPT = f"""\\set id random(1, {ROWS})
 UPDATE items SET total = total + 1 WHERE id = :id;
@@ -83,11 +93,14 @@ def prepare(stack: ExitStack, server: Database) -> str:
                 connection.execute(statement.encode())
     with connect(urls[NOTHING]) as connection:
         connection.execute(_NOTHING)
+    with connect(urls[INSERTS]) as connection:
+        connection.execute(_INSERTS)
     with connect(urls[SEED]) as connection:
         connection.execute(SEED_TRIGGER.format(table="items").encode())
     followed(stack, urls[NOTIFY], "{}", "items/1")
     followed(stack, urls[KEPT], "{durable: true}")
     followed(stack, urls[DURABLE], "{durable: true}", "items/1")
+    followed(stack, urls[BY_ROW], "{durable: true, trigger: row}", "items/1")
     if not (missing := peers.without_node("pg", "ws")):
         stack.enter_context(peers.seed(urls[SEED], "items"))
     return missing
