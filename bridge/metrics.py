@@ -11,14 +11,13 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Info,
     ProcessCollector,
     Summary,
     generate_latest,
 )
 
-from bridge.tally import Tallies, Tally
+from bridge.tally import Histograms, Tallies, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,10 +68,10 @@ class Metrics:
             ["table"],
             registry=self.registry,
         )
-        self.snapshot_seconds = self._histogram(
+        self.snapshot_seconds = self._histograms(
             "snapshot_seconds", "SELECTs for snapshots of topics", _STAGE
-        )
-        self.batch_keys = self._histogram("batch_keys", "Keys read by one SELECT", _KEYS)
+        ).of()
+        self.batch_keys = self._histograms("batch_keys", "Keys read by one SELECT", _KEYS).of()
 
     def _subscribers(self) -> None:
         self.subscribers = self._gauge("subscribers", "Connected subscribers")
@@ -136,25 +135,24 @@ class Metrics:
             "last_latency_seconds",
             "From the last notification's arrival to its message being written",
         )
-        self._latency = self._histogram(
+        self._latency = self._histograms(
             "latency_seconds",
             "From a change to its message being written, debounce included; since its write where"
             " that time is kept, else since its notification arrived",
             _LATENCY,
             ["table", "since"],
         )
-        stages = self._histogram(
+        stages = self._histograms(
             "stage_seconds", "How long changes were at each stage", _STAGE, ["stage"]
         )
-        self._capture, self._coalesce, self._load, self._send = map(stages.labels, STAGES)
-        self._of: dict[tuple[str, str], Histogram] = {}
+        self._capture, self._coalesce, self._load, self._send = map(stages.of, STAGES)
 
     def flushed(self, flush: Flush) -> None:
         """A batch was read and told."""
-        of = self._since(flush.table, "write" if flush.durable else "notification")
-        for dirty in flush.dirty:
-            self._coalesce.observe(flush.taken - dirty.since)
-            of.observe(flush.sent - dirty.since + dirty.age)
+        latency = self._latency.of(flush.table, "write" if flush.durable else "notification")
+        taken, sent = flush.taken, flush.sent
+        self._coalesce.observe_all([taken - dirty.since for dirty in flush.dirty])
+        latency.observe_all([sent - dirty.since + dirty.age for dirty in flush.dirty])
         self._load.observe(flush.loaded - flush.asked)
         self._send.observe(flush.sent - flush.loaded)
         self.batch_keys.observe(len(flush.dirty))
@@ -163,17 +161,11 @@ class Metrics:
 
     def captured(self, ages: Sequence[float]) -> None:
         """Kept changes were read, so many seconds after they were written."""
-        for age in ages:
-            self._capture.observe(age)
+        self._capture.observe_all(ages)
 
     def published(self, table: str, age: float) -> None:
         """A row of a log was told, so many seconds after it was written."""
-        self._since(table, "write").observe(age)
-
-    def _since(self, table: str, since: str) -> Histogram:
-        if (table, since) not in self._of:
-            self._of[table, since] = self._latency.labels(table, since)
-        return self._of[table, since]
+        self._latency.of(table, "write").observe(age)
 
     def _counter(self, name: str, what: str) -> Counter:
         return Counter(f"rowcast_{name}", what, registry=self.registry)
@@ -184,10 +176,10 @@ class Metrics:
     def _gauge(self, name: str, what: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(f"rowcast_{name}", what, labels, registry=self.registry)
 
-    def _histogram(
-        self, name: str, what: str, buckets: Sequence[float], labels: Sequence[str] = ()
-    ) -> Histogram:
-        return Histogram(f"rowcast_{name}", what, labels, buckets=buckets, registry=self.registry)
+    def _histograms(
+        self, name: str, what: str, bounds: Sequence[float], labels: Sequence[str] = ()
+    ) -> Histograms:
+        return Histograms(f"rowcast_{name}", what, bounds, labels, registry=self.registry)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -1,18 +1,22 @@
-"""Counters where things happen too often for more than an addition.
+"""Counters and histograms where things happen too often for more than an addition.
 
 A bridge counts in one thread, so nothing is locked. Prometheus reads the numbers when it asks.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from itertools import accumulate
+from math import inf
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry, Metric
 
@@ -61,3 +65,64 @@ class Tallies(Collector):
             for value, count in read().items():
                 family.add_metric([value] if label else [], count)
             yield family
+
+
+class Histogram:
+    """How many values there were up to each bound, which are sorted, and what they add up to."""
+
+    __slots__ = ("_bounds", "_counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = (*bounds, inf)
+        self._counts = [0] * len(self._bounds)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        bounds, counts = self._bounds, self._counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.total += sum(values)
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(bound, how many values are not above it), as Prometheus writes bounds."""
+        names = map(floatToGoString, self._bounds)
+        return list(zip(names, accumulate(self._counts), strict=True))
+
+
+class Histograms(Collector):
+    """One metric; a histogram for each combination of its labels' values, which must be few."""
+
+    def __init__(
+        self,
+        name: str,
+        what: str,
+        bounds: Sequence[float],
+        labels: Sequence[str] = (),
+        *,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._name = name
+        self._what = what
+        self._bounds = bounds
+        self._labels = labels
+        self._of: dict[tuple[str, ...], Histogram] = {}
+        registry.register(self)
+
+    def of(self, *values: str) -> Histogram:
+        """The one of these values of the labels; it is told of from now on."""
+        if (found := self._of.get(values)) is None:
+            found = self._of[values] = Histogram(self._bounds)
+        return found
+
+    def describe(self) -> Iterable[Metric]:
+        yield HistogramMetricFamily(self._name, self._what)
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(self._name, self._what, labels=self._labels)
+        for values, histogram in self._of.items():
+            family.add_metric(values, histogram.buckets(), histogram.total)
+        yield family
