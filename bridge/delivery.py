@@ -111,13 +111,15 @@ class Delivery:
         if flow.relays is not None and dirty:
             await self._relay(flow, flow.relays, dirty)
         routes, name = self._hub.routes, flow.table.name
-        unwanted = set(dirty)
+        trace = self._hub.trace
+        unwanted = set(() if trace is None else _keys(dirty))
         for viewer in routes.viewers(name):
-            if wanted := [key for key in dirty if routes.wants(name, key, viewer)]:
-                unwanted -= set(wanted)
+            if wanted := routes.wanted(name, dirty, viewer):
+                if unwanted:
+                    unwanted.difference_update(_keys(wanted))
                 await self._publish(flow, wanted, viewer)
-        if self._hub.trace is not None:
-            self._hub.trace.keys(Kind.UNWANTED, name, {key.key for key in unwanted})
+        if trace is not None:
+            trace.keys(Kind.UNWANTED, name, unwanted)
 
     def _begin_anew(self, flow: Flow, gap: Dirty) -> None:
         marks = (mark for mark in (gap.mark, flow.keys.mark()) if mark is not None)

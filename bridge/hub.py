@@ -276,7 +276,7 @@ class Hub:
         With these, all changes are told that `moment` sees. The states are as `viewer` sees them.
         """
         routes = [route for route in self.routes.of(table.name) if route.of(viewer)]
-        told = reached(routes, table, {key.key: key for key in dirty}, states, viewer)
+        told = reached(routes, {key.key: key for key in dirty}, states, viewer)
         return audience.tell(told, moment, self.identity, self.outbox, self.trace)
 
     def poison(self, table: Table, keys: Iterable[Key], viewer: Viewer = None) -> None:

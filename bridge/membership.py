@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 from bridge.changes import Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from bridge.changes import Dirty, State
-    from bridge.topics import Template
+    from bridge.topics import Place
+
+    Places = Callable[[tuple[str | None, ...]], Place | None]
 
 
-def effects(
-    template: Template, fields: Sequence[str], dirty: Dirty, state: State
-) -> Iterator[tuple[str, Effect]]:
-    """(topic, effect) for every topic of the template that must hear of this state.
+def effects(place: Places, dirty: Dirty, state: State) -> Iterator[tuple[Place, Effect]]:
+    """(topic, effect) for every topic of a template that must hear of this state.
 
-    `fields` names the values of `state.values`: the key's columns, then the routing ones.
+    `place` is the template's, for values as `state.values` are: the key's, then the routing ones.
     """
-    now = _topic(template, fields, state.values) if state.row is not None else None
-    before = _before(template, fields, dirty, state)
+    now = place(state.values) if state.row is not None else None
+    before = _before(place, dirty, state)
     for topic in before:
         if topic != now:
             yield topic, Effect.DELETE
@@ -37,18 +37,13 @@ def effects(
         yield now, Effect.UPDATE if known else Effect.INSERT
 
 
-def _before(template: Template, fields: Sequence[str], dirty: Dirty, state: State) -> set[str]:
+def _before(place: Places, dirty: Dirty, state: State) -> set[Place]:
     """Topics that may hold the row: where it was seen, else, if it existed, where it is.
 
     A deleted row whose values nobody told us belongs to no topic that we could name but
     those of its key; the notification of its delete is still to come, and brings them.
     """
-    seen = {_topic(template, fields, dirty.key + old) for old in dirty.old}
+    seen = {place(dirty.key + old) for old in dirty.old}
     if not dirty.old and (dirty.existed or state.row is None):
-        seen = {_topic(template, fields, state.values)}
+        seen = {place(state.values)}
     return {topic for topic in seen if topic is not None}
-
-
-def _topic(template: Template, fields: Sequence[str], values: Sequence[str | None]) -> str | None:
-    known = dict(zip(fields, values, strict=False))
-    return template.topic(known) if all(column in known for column in template.columns) else None

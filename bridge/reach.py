@@ -17,46 +17,44 @@ if TYPE_CHECKING:
 
     from bridge.changes import Dirty, Key, State
     from bridge.routes import Route, Topic
-    from bridge.tables import Table
     from bridge.viewer import Viewer
 
 
 def reached(
     routes: Sequence[Route],
-    table: Table,
     dirty: Mapping[Key, Dirty],
     states: Iterable[State],
     viewer: Viewer,
 ) -> list[tuple[Topic, Effect, State]]:
     """Deletes first: where a key only changed its spelling, the row must survive."""
-    found = [
-        (topic, effect, state)
-        for state in states
-        for route in routes
-        for topic, effect in _of_route(route, table, dirty[state.key], state, viewer)
-    ]
-    return sorted(found, key=lambda one: one[1] is not Effect.DELETE)
+    gone: list[tuple[Topic, Effect, State]] = []
+    there: list[tuple[Topic, Effect, State]] = []
+    for state in states:
+        for route in routes:
+            for topic, effect in _of_route(route, dirty[state.key], state, viewer):
+                found = gone if effect is Effect.DELETE else there
+                found.append((topic, effect, state))
+    return gone + there
 
 
 def _of_route(
-    route: Route, table: Table, dirty: Dirty, state: State, viewer: Viewer
+    route: Route, dirty: Dirty, state: State, viewer: Viewer
 ) -> Iterator[tuple[Topic, Effect]]:
-    followed = route.of(viewer)
     if viewer is not None and state.row is None:
-        yield from ((topic, Effect.DELETE) for topic in _holding(route, followed, state))
+        yield from ((topic, Effect.DELETE) for topic in _holding(route, viewer, state))
         return
-    for name, effect in effects(route.template, table.fields, dirty, state):
-        if name in followed:
-            yield followed[name], effect
+    for place, effect in effects(route.place, dirty, state):
+        if (topic := route.at(place, viewer)) is not None:
+            yield topic, effect
 
 
-def _holding(route: Route, followed: Mapping[str, Topic], state: State) -> Iterator[Topic]:
+def _holding(route: Route, viewer: Viewer, state: State) -> Iterator[Topic]:
     """Topics that this row was told in, or may be in a snapshot that is being read."""
     if route.keyed:
-        topic = followed.get(route.topic_of(state.key) or "")
+        topic = route.at(route.place(state.key), viewer)
         candidates = [topic] if topic is not None else []
     else:
-        candidates = list(followed.values())
+        candidates = list(route.of(viewer).values())
     for topic in candidates:
         if topic.reading or topic.ledger.holds(state.key_json):
             yield topic

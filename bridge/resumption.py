@@ -152,7 +152,7 @@ def _messages(
     rows = dict(one.read.rows)
     for dirty in missed:
         key = keys[dirty.key]
-        if (effect := _effect(one.topic, table, dirty, key in rows)) is not None:
+        if (effect := _effect(one.topic, dirty, key in rows)) is not None:
             change = wire.change(
                 one.topic.name, table.name, effect, key, rows.get(key), one.read.version
             )
@@ -161,12 +161,12 @@ def _messages(
     return told
 
 
-def _effect(topic: Topic, table: Table, dirty: Dirty, present: bool) -> Effect | None:
+def _effect(topic: Topic, dirty: Dirty, present: bool) -> Effect | None:
     """What the changes of a key did to the topic, if it is `present` in it now."""
     route = topic.route
-    places = (dict(zip(table.fields, dirty.key + old, strict=True)) for old in dirty.old)
-    before = set(map(route.template.topic, places)) or {topic.name if present else None}
+    before = {route.place(dirty.key + old) for old in dirty.old}
+    before = before or {topic.values if present else None}
     if present:
-        return Effect.UPDATE if dirty.existed and topic.name in before else Effect.INSERT
-    gone = topic.name in before or (route.keyed and route.topic_of(dirty.key) == topic.name)
+        return Effect.UPDATE if dirty.existed and topic.values in before else Effect.INSERT
+    gone = topic.values in before or (route.keyed and route.place(dirty.key) == topic.values)
     return Effect.DELETE if gone else None

@@ -15,13 +15,13 @@ from bridge.topics import specific
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from bridge.changes import Dirty, Key, Snapshot, State
     from bridge.cursor import Moment
     from bridge.subscription import Subscription
     from bridge.tables import Table
-    from bridge.topics import Template
+    from bridge.topics import Place, Template
     from bridge.viewer import Viewer
     from bridge.wire import ChangeMessage
 
@@ -32,9 +32,21 @@ class Route:
     """One template of one table, and the topics of it that somebody follows, by viewer.
 
     `keyed`: a row's key alone decides its topic. `single`: a topic holds one row at most.
+    `every`: any key may be of any topic, as far as the key tells. `place` finds a topic from a
+    row's values, without making its name, and `places` holds those that are followed.
     """
 
-    __slots__ = ("followed", "keyed", "single", "table", "template", "wanted")
+    __slots__ = (
+        "every",
+        "followed",
+        "keyed",
+        "place",
+        "places",
+        "single",
+        "table",
+        "template",
+        "wanted",
+    )
 
     def __init__(self, table: Table, template: Template) -> None:
         self.table = table
@@ -42,6 +54,9 @@ class Route:
         key = {column.name for column in table.key}
         self.keyed = key.issuperset(template.columns)
         self.single = key == set(template.columns)
+        self.every = not self.keyed or not template.columns
+        self.place = template.places(table.fields)
+        self.places: dict[Place, dict[Viewer, Topic]] = {}
         self.followed: dict[Viewer, dict[str, Topic]] = {}
         self.wanted: dict[Topic, None] = {}
 
@@ -49,18 +64,23 @@ class Route:
         """The topics that this viewer follows, by name."""
         return self.followed.get(viewer, _NONE)
 
+    def at(self, place: Place | None, viewer: Viewer) -> Topic | None:
+        """The topic of this place, if this viewer follows it."""
+        found = None if place is None else self.places.get(place)
+        return None if found is None else found.get(viewer)
+
     def add(self, topic: Topic) -> None:
         self.followed.setdefault(topic.viewer, {})[topic.name] = topic
+        self.places.setdefault(topic.values, {})[topic.viewer] = topic
 
     def remove(self, topic: Topic) -> None:
+        del self.places[topic.values][topic.viewer]
+        if not self.places[topic.values]:
+            del self.places[topic.values]
         del self.followed[topic.viewer][topic.name]
         if not self.followed[topic.viewer]:
             del self.followed[topic.viewer]
         self.wanted.pop(topic, None)
-
-    def topic_of(self, key: Key) -> str | None:
-        """The topic a key belongs to, where the key alone decides."""
-        return self.template.topic(dict(zip(self.table.fields, key, strict=False)))
 
 
 class Topic:
@@ -226,8 +246,8 @@ class Routes:
     def singles(self, table: str, keys: Iterable[Key], viewer: Viewer) -> Iterator[Topic]:
         """The topics that this viewer follows of just one of these keys."""
         single = [route for route in self._by_table[table] if route.single]
-        names = ((route, route.topic_of(key) or "") for key in keys for route in single)
-        return (route.of(viewer)[name] for route, name in names if name in route.of(viewer))
+        topics = (route.at(route.place(key), viewer) for key in keys for route in single)
+        return (topic for topic in topics if topic is not None)
 
     def follows(self, table: str) -> bool:
         """Whether anybody follows any topic of this table."""
@@ -237,13 +257,14 @@ class Routes:
         """Those who follow any topic of this table."""
         return list(dict.fromkeys(v for route in self._by_table[table] for v in route.followed))
 
-    def wants(self, table: str, dirty: Dirty, viewer: Viewer = None) -> bool:
-        """Whether this viewer's reading of the key could concern anybody."""
-        return any(
-            not route.keyed or route.topic_of(dirty.key) in followed
-            for route in self._by_table[table]
-            if (followed := route.of(viewer))
-        )
+    def wanted(self, table: str, dirty: Sequence[Dirty], viewer: Viewer = None) -> Sequence[Dirty]:
+        """Those of the keys whose reading, by this viewer, could concern anybody."""
+        routes = [route for route in self._by_table[table] if viewer in route.followed]
+        if any(route.every for route in routes):
+            return dirty
+        return [
+            one for one in dirty if any(route.at(route.place(one.key), viewer) for route in routes)
+        ]
 
     def missed(self, now: float, patience: float) -> int:
         """How many keys were found changed, and no notification came for them in `patience`.

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Place: TypeAlias = tuple[str, ...]
+"""A topic of a template, by the values of its columns: what `match` finds in its name."""
 
 _UNRESERVED = "-_.!~*'()"
 _COLUMN = re.compile(r"\{([^{}/]+)\}")
@@ -73,7 +77,27 @@ class Template:
             encode(next(parts) or "") if segment is None else segment for segment in self.segments
         )
 
-    def match(self, topic: str) -> tuple[str, ...] | None:
+    def places(self, fields: Sequence[str]) -> Callable[[tuple[str | None, ...]], Place | None]:
+        """A function from values of these fields, or of the first of them, to the topic that they
+        belong to: of all rows `topic` would give the same name to, and of no others, the same.
+
+        None where a column's value is NULL or not among them.
+        """
+        at = [fields.index(column) for column in self.columns]
+        start, last = min(at, default=0), max(at, default=-1)
+        # Mostly a topic is made of neighbours in a key, and often of the key as it is.
+        row = at == list(range(start, last + 1))
+        pick: Callable[..., Place] = itemgetter(slice(start, last + 1)) if row else itemgetter(*at)
+
+        def place(values: tuple[str | None, ...]) -> Place | None:
+            if len(values) <= last:
+                return None
+            found = pick(values)
+            return None if None in found else found
+
+        return place
+
+    def match(self, topic: str) -> Place | None:
         """The column values that make this topic, or None if it is not one of ours."""
         parts = topic.split("/")
         if len(parts) != len(self.segments):

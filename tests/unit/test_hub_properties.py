@@ -287,7 +287,7 @@ class Against(RuleBasedStateMachine):
 
     def begin_load(self, count: int = 3) -> None:
         taken = [self.dirty.pop(key) for key in list(self.dirty)[:count]]
-        taken = [dirty for dirty in taken if self.hub.routes.wants("orders", dirty)]
+        taken = list(self.hub.routes.wanted("orders", taken))
         self.load = taken, [self.database.state(dirty.key[0]) for dirty in taken]
 
     def end_load(self) -> None:

@@ -25,6 +25,30 @@ def test_values_come_back_from_the_topic_they_make(first: str, second: str) -> N
     assert template.match(topic) == (first, second)
 
 
+FIELDS = ("shop", "id", "place", "at")
+rows = st.lists(st.none() | values | st.sampled_from(["", "/", "%2F"]), max_size=len(FIELDS))
+
+
+@given(st.lists(st.sampled_from(FIELDS), max_size=4), rows.map(tuple), rows.map(tuple))
+@example([], (), ("1",))
+@example(["at", "shop"], ("1",), ("1", "2", "3", "4"))
+@example(["id", "id"], ("1", "2"), ("3", "2"))
+def test_rows_are_in_one_place_that_are_of_one_topic(
+    columns: list[str], one: tuple[str | None, ...], other: tuple[str | None, ...]
+) -> None:
+    template = Template.parse("/".join(["orders", *(f"{{{name}}}" for name in columns)]))
+    place = template.places(FIELDS)
+    names = [named(template, row) for row in (one, other)]
+    assert (place(one) == place(other)) == (names[0] == names[1])
+    for row, name in zip((one, other), names, strict=True):
+        assert place(row) == (None if name is None else template.match(name))
+
+
+def named(template: Template, row: tuple[str | None, ...]) -> str | None:
+    known = dict(zip(FIELDS, row, strict=False))
+    return template.topic(known) if known.keys() >= set(template.columns) else None
+
+
 @given(values, values)
 def test_different_values_make_different_topics(one: str, other: str) -> None:
     assert (encode(one) == encode(other)) == (one == other)
