@@ -77,6 +77,9 @@ class Coalescer:
         """Number of dirty keys."""
         return len(self._dirty)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._dirty
+
     def add(self, change: Change, now: float, mark: Mark | None = None) -> Gap | None:
         """Take in a change; a Gap if it was one too many, and then nothing is dirty.
 

@@ -16,13 +16,11 @@ import random
 import secrets
 from contextlib import aclosing, closing
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from bridge import gauges, pool
 from bridge.changelog import Changelog
-from bridge.changes import Change, Gap, Lost, Ring
+from bridge.changes import Gap, Lost, Ring
 from bridge.delivery import Delivery
 from bridge.durable import Durable
 from bridge.flow import Flow, relays
@@ -30,6 +28,7 @@ from bridge.gateways.server import Gateway
 from bridge.health import Health
 from bridge.hub import Hub
 from bridge.inquiry import Inquiry, session_name
+from bridge.intake import Intake
 from bridge.listener import Listener, Notifier
 from bridge.loader import Loader
 from bridge.logbook import Logbook
@@ -43,15 +42,12 @@ from bridge.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.changes import Mark
     from bridge.config import Config
     from bridge.flush import Flush
     from bridge.listener import Item
     from bridge.tables import Table
 
 log = logging.getLogger(__name__)
-
-_TABLE = attrgetter("table")
 
 STALLED = 10.0
 """Seconds without taking a byte after which a subscriber is closed."""
@@ -127,6 +123,7 @@ class Bridge:
     async def _serve(self, tables: dict[str, Table]) -> None:
         self.hub.renew(tables.values())
         self._flows = {name: Flow(table, relays(table, tables)) for name, table in tables.items()}
+        self._intake = Intake(self.hub, self._flows, self.metrics, self._loop.time)
         async with pool.open_pool(self.config) as connections:
             self._prepare = partial(pool.bump_epoch, connections, self.config.schema)
             loader = Loader(
@@ -139,7 +136,7 @@ class Bridge:
             )
             durable = self._durable = self._keeper(connections, loader)
             parts = self.hub, loader, self.health, self.metrics
-            back = self._take_in, self._table_gap
+            back = self._intake.take, self._intake.gap
             delivery = Delivery(*parts, *back, durable, self.on_flush)
             local = pool.local_settings(self.config)
             book = Logbook(connections, loader, self.config.schema, local)
@@ -175,9 +172,9 @@ class Bridge:
             loader,
             self.metrics,
             Pacing(self.config.listen, self.config.schema),
-            take=self._take_in,
-            gap=self._table_gap,
-            concerns=self._concerns,
+            take=self._intake.take,
+            gap=self._intake.gap,
+            concerns=self._intake.concerns,
         )
 
     # Changes in.
@@ -211,50 +208,17 @@ class Bridge:
             case Gap(None):
                 self._resume()
             case Gap(str() as table):
-                self._table_gap(table)
+                self._intake.gap(table)
             case Ring("changes") if self._durable:
                 self._durable.feed.heard(item)
             case Ring("log") if self._logs:
                 self._logs.ring()
             case list():
-                self._take_in(item)
-
-    def _take_in(self, changes: list[Change], mark: Mark | None = None) -> None:
-        for table, some in groupby(changes, _TABLE):
-            self._take_of(self._flows[table], list(some), mark)
-
-    def _take_of(self, flow: Flow, changes: list[Change], mark: Mark | None) -> None:
-        now, followed = self._loop.time(), self._concerns(flow)
-        self.metrics.changes[flow.table.name] += len(changes)
-        if self.hub.trace is not None:
-            for change in changes:
-                self.hub.trace.seen(change, followed=followed)
-        # Who follows later reads later: nothing is lost by not keeping this.
-        if not followed:
-            return
-        for change in changes:
-            if flow.keys.add(change, now, mark) is not None:
-                self._table_gap(change.table, flow.keys.spilled or mark)
-        flow.wake.set()
-
-    def _table_gap(self, table: str, mark: Mark | None = None) -> None:
-        self._missed(table)
-        self._flows[table].gap(self._loop.time(), mark)
-
-    def _missed(self, table: str | None) -> None:
-        self.metrics.gaps.inc()
-        if self.hub.trace is not None:
-            self.hub.trace.gap(table)
-
-    def _concerns(self, flow: Flow) -> bool:
-        """Whether anybody follows this table, or one that its rows refresh."""
-        if self.hub.routes.follows(flow.table.name):
-            return True
-        return flow.relays is not None and self._concerns(self._flows[flow.relays])
+                self._intake.take(item)
 
     def _resume(self) -> None:
         """LISTEN is confirmed and the epoch bumped: read everything followed anew."""
-        self._missed(None)
+        self._intake.missed(None)
         for flow in self._flows.values():
             flow.clear()
         if self._durable:

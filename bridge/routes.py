@@ -17,7 +17,7 @@ from bridge.wire import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from bridge.changes import Dirty, Key, Snapshot, State
+    from bridge.changes import Change, Dirty, Key, Snapshot, State
     from bridge.cursor import Moment
     from bridge.subscription import Subscription
     from bridge.tables import Table
@@ -265,6 +265,18 @@ class Routes:
         return [
             one for one in dirty if any(route.at(route.place(one.key), viewer) for route in routes)
         ]
+
+    def sought(self, table: str, changes: Iterable[Change]) -> set[Key] | None:
+        """Those of the changed keys whose reading, by any viewer, could concern anybody; None if
+        it could of every key."""
+        found: set[Key] = set()
+        for route in self._by_table[table]:
+            if route.followed:
+                if route.every:
+                    return None
+                place, places = route.place, route.places
+                found.update([change.key for change in changes if place(change.key) in places])
+        return found
 
     def missed(self, now: float, patience: float) -> int:
         """How many keys were found changed, and no notification came for them in `patience`.

@@ -45,6 +45,17 @@ def write(connection: psycopg.Connection, keys: list[int]) -> None:
 
 async def test_none_is_missed(database: str, admin: psycopg.Connection) -> None:
     """One client comes with every few writes, and nobody waits for anybody."""
+    await come_and_write(database, admin, groups=True)
+
+
+async def test_none_is_missed_where_nobody_wants_most_of_them(
+    database: str, admin: psycopg.Connection
+) -> None:
+    """Where no group is followed, a change of a key that nobody follows yet is not even kept."""
+    await come_and_write(database, admin, groups=False)
+
+
+async def come_and_write(database: str, admin: psycopg.Connection, *, groups: bool) -> None:
     admin.execute(CELLS)
     random = Random(1)
     keys = random.sample(range(1, KEYS + 1), KEYS)
@@ -55,7 +66,8 @@ async def test_none_is_missed(database: str, admin: psycopg.Connection) -> None:
         joining = []
         for n in range(CLIENTS):
             cold = keys[n::CLIENTS]
-            topics = f"groups/{random.randrange(GROUPS)}/cells", f"cells/{random.choice(cold)}"
+            topics = [f"cells/{random.choice(cold)}"]
+            topics += [f"groups/{random.randrange(GROUPS)}/cells"] if groups else []
             one = stack.enter_async_context(following(bridge.url, *topics))
             joining.append(asyncio.create_task(one))
             await asyncio.to_thread(write, admin, cold)
