@@ -13,13 +13,16 @@ been since the read before.
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import sql
 
 from bridge import storage
-from bridge.changes import Gap, Malformed, parse
+from bridge.changes import Gap, Malformed, Said, heard
 from bridge.cursor import Moment
 from bridge.errors import DatabaseError
 from bridge.statements import written
@@ -47,19 +50,26 @@ _BEGIN = "INSERT INTO {about} DEFAULT VALUES ON CONFLICT DO NOTHING"
 
 # What is asked for is hidden from the planner, so that it plans once and not for each read; the
 # upper bound makes it expect few, and so use the index, however large the table was just then.
+# All that was kept comes as one text, which is JSON but for what is malformed: to make a row of
+# each, here and there, costs more than to read it.
 _READ = """
-SELECT m.moment, m.identity, m.turns, c.xid::text, c.payload,
-       extract(epoch FROM clock_timestamp() - c.at)::float8
-FROM (SELECT (SELECT pg_current_snapshot()::text) AS moment,
-             (SELECT {identity} FROM {about} a) AS identity,
-             {turns} AS turns) m
-LEFT JOIN (SELECT seq, xid, payload, at FROM {store}
-           WHERE (xid >= (SELECT $1::xid8) AND xid <= '18446744073709551615'::xid8
-                  OR xid = ANY((SELECT $2::xid8[])::xid8[]))
-             AND payload ^@ ANY((SELECT $3::text[])::text[])
-           ORDER BY seq LIMIT {limit}) c ON true
-ORDER BY c.seq
+SELECT (SELECT pg_current_snapshot()::text), (SELECT {identity} FROM {about} a), {turns},
+       k.number, k.payloads
+FROM (SELECT count(*) AS number,
+             string_agg(concat('[', c.xid, ',', extract(epoch FROM clock_timestamp() - c.at), ',',
+                               c.payload, ']'), {between}) AS payloads
+      FROM (SELECT xid, payload, at FROM {store}
+            WHERE (xid >= (SELECT $1::xid8) AND xid <= '18446744073709551615'::xid8
+                   OR xid = ANY((SELECT $2::xid8[])::xid8[]))
+              AND payload ^@ ANY((SELECT $3::text[])::text[])
+            ORDER BY seq LIMIT {limit}) c) k
 """
+
+_BETWEEN = ",\n"
+"""What is between two payloads, and in none that a trigger wrote."""
+
+_BEGINS = re.compile(r"\[(\d+),(-?[\d.]+),")
+_NOTHING = Said()
 
 
 class About(NamedTuple):
@@ -78,12 +88,13 @@ class About(NamedTuple):
         return self.pruned < since.xmin
 
 
-class Payload(NamedTuple):
-    """As a trigger wrote it, `age` seconds ago, in the transaction of this number."""
+class Payload(msgspec.Struct, array_like=True, gc=False):
+    """As a trigger wrote it, `age` seconds ago, in the transaction of this number; it said nothing
+    where it cannot be read."""
 
     xid: int
-    text: str
     age: float
+    said: Said | None
 
 
 class Kept(NamedTuple):
@@ -116,6 +127,7 @@ class Changelog:
             "store": storage.relation(schema, "changes"),
             "turns": storage.turns(schema, "changes"),
             "limit": sql.Literal(LIMIT + 1),
+            "between": sql.Literal(_BETWEEN),
         }
         self._read = written(sql.SQL(_READ).format(**parts))
 
@@ -138,12 +150,10 @@ class Changelog:
         """
         heads = [f'{{"t":{json.dumps(name)},' for name in tables]
         values = [str(since.xmax), [str(xid) for xid in since.xip], heads]
-        rows = await self._fetch(self._read, values)
-        if len(rows) > LIMIT:
+        moment, identity, turns, number, text = (await self._fetch(self._read, values))[0]
+        if number > LIMIT:
             return None
-        moment, identity, turns, *_ = rows[0]
-        found = [Payload(int(xid), *rest) for _, _, _, xid, *rest in rows if xid is not None]
-        return Kept(Moment.read(moment), found, identity, turns)
+        return Kept(Moment.read(moment), payloads(text or "", number), identity, turns)
 
     async def _fetch(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
         async with self._pool.connection() as connection:
@@ -154,6 +164,27 @@ class Changelog:
                 return await _fetch(connection, statement, values)
 
 
+_all = msgspec.json.Decoder(list[Payload]).decode
+_one = msgspec.json.Decoder(Payload).decode
+
+
+def payloads(text: str, number: int) -> list[Payload]:
+    """So many payloads as a read brings them; a malformed one leaves the others as they are."""
+    with suppress(ValueError, RecursionError):
+        if len(found := _all(f"[{text}]")) == number:
+            return found
+    return [payload for each in text.split(_BETWEEN) if (payload := _payload(each))]
+
+
+def _payload(text: str) -> Payload | None:
+    """None for what is behind a line that should not be in a payload: its beginning says it all."""
+    try:
+        return _one(text)
+    except (ValueError, RecursionError):
+        begins = _BEGINS.match(text)
+        return Payload(int(begins[1]), float(begins[2]), None) if begins else None
+
+
 def changes(
     payloads: Iterable[Payload], widths: dict[str, tuple[int, int]]
 ) -> tuple[list[Change], list[Gap]]:
@@ -162,13 +193,13 @@ def changes(
     gaps: dict[Gap, None] = {}
     for payload in payloads:
         try:
-            parsed = parse(payload.text, widths)
+            parsed = heard(payload.said or _NOTHING, widths, payload.age)
         except Malformed:  # of triggers that were replaced since
             parsed = Gap(None, "kept by another config")
-        if isinstance(parsed, Gap):
+        if isinstance(parsed, list):
+            found += parsed
+        elif isinstance(parsed, Gap):
             gaps[parsed] = None
-        elif isinstance(parsed, list):
-            found += [change._replace(age=payload.age) for change in parsed]
     return found, list(gaps)
 
 

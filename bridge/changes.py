@@ -162,7 +162,7 @@ class Malformed(ValueError):  # noqa: N818
 _OPERATIONS = {operation.value: operation for operation in Operation}
 
 
-class _Payload(msgspec.Struct, gc=False):
+class Said(msgspec.Struct, gc=False):
     """What a payload may say; what else is in it, a later version may have written."""
 
     t: str = ""
@@ -173,7 +173,7 @@ class _Payload(msgspec.Struct, gc=False):
     asks: str = ""
 
 
-_decoded = msgspec.json.Decoder(_Payload).decode
+_decoded = msgspec.json.Decoder(Said).decode
 
 
 def parse(payload: str | bytes, widths: dict[str, tuple[int, int]]) -> list[Change] | Gap | Ring:
@@ -183,27 +183,39 @@ def parse(payload: str | bytes, widths: dict[str, tuple[int, int]]) -> list[Chan
     Raises `Malformed` for anything that a trigger of these tables cannot have written.
     """
     try:
-        message = _decoded(payload)
-        if message.ring:
-            return _ring(message)
-        table, width = message.t, widths[message.t]
-        if message.o == "*":
-            return Gap(table, "many keys changed")
-        operation = _OPERATIONS[message.o]
-    except (ValueError, KeyError, RecursionError) as error:
+        said = _decoded(payload)
+    except (ValueError, RecursionError) as error:
         raise Malformed(repr(error)) from error
-    if message.k is None:
+    return heard(said, widths)
+
+
+def heard(
+    said: Said, widths: dict[str, tuple[int, int]], age: float = 0.0
+) -> list[Change] | Gap | Ring:
+    """The same of a payload that is decoded already, and of changes that are so old."""
+    if said.ring:
+        return _ring(said)
+    try:
+        table, width = said.t, widths[said.t]
+        if said.o == "*":
+            return Gap(table, "many keys changed")
+        operation = _OPERATIONS[said.o]
+    except KeyError as error:
+        raise Malformed(repr(error)) from error
+    if said.k is None:
         raise Malformed(f"{table}: no keys")
-    return [_change(table, operation, values, width) for values in message.k]
+    return [_change(table, operation, values, width, age) for values in said.k]
 
 
-def _ring(message: _Payload) -> Ring:
+def _ring(message: Said) -> Ring:
     if message.ring not in STORES:
         raise Malformed("no such store")
     return Ring(message.ring, message.by, message.asks)
 
 
-def _change(table: str, operation: Operation, values: Old, width: tuple[int, int]) -> Change:
+def _change(
+    table: str, operation: Operation, values: Old, width: tuple[int, int], age: float
+) -> Change:
     key, old = values, None
     if len(values) != width[0]:
         if len(values) != sum(width):
@@ -214,4 +226,4 @@ def _change(table: str, operation: Operation, values: Old, width: tuple[int, int
     for text in values:
         if text is not None and "\0" in text:  # which JSON can say, and PostgreSQL cannot have
             raise Malformed(f"{table}: a value that is not text")
-    return Change(table, cast("Key", key), operation, old)
+    return Change(table, cast("Key", key), operation, old, age)

@@ -9,7 +9,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from bridge import storage
-from bridge.changelog import Changelog
+from bridge.changelog import LIMIT, Changelog
 from bridge.feed import Feed
 from bridge.pacing import Pacing
 from bridge.retention import Retention
@@ -91,6 +91,41 @@ async def test_one_that_was_open_at_a_read_is_taken_by_the_next(
         assert await fed.read() == ["2"]
         open_.commit()
     assert await fed.read() == ["1"]
+
+
+async def test_what_is_malformed_takes_nothing_with_it(
+    fed: Fed, connection: psycopg.Connection
+) -> None:
+    """Other triggers wrote it, or nobody knows who."""
+    for written in ('{"t":"orders",', '{"t":"orders",],\n[1,2,', '{"t":"orders","o":"u","k":7}'):
+        keep(connection, 1)
+        connection.execute("INSERT INTO rowcast.changes (slot, payload) VALUES (0, %s)", [written])
+        keep(connection, 2)
+        assert await fed.read() == ["1", "2", GAP]
+
+
+async def test_changes_come_in_the_order_of_their_numbers_whatever_slot_they_are_in(
+    fed: Fed, connection: psycopg.Connection
+) -> None:
+    connection.execute("""
+        INSERT INTO rowcast.changes (slot, seq, payload)
+        SELECT n % 3, 1000 - n, '{"t":"orders","o":"u","k":[["' || n || '"]]}'
+        FROM generate_series(1, 500) n
+    """)
+    assert await fed.read() == [str(n) for n in range(500, 0, -1)]
+
+
+async def test_more_than_can_be_read_at_once_is_a_gap(
+    fed: Fed, connection: psycopg.Connection
+) -> None:
+    fill = """
+        INSERT INTO rowcast.changes (slot, payload)
+        SELECT 0, '{"t":"orders","o":"u","k":[["1"]]}' FROM generate_series(1, %s)
+    """
+    connection.execute(fill, [LIMIT])
+    assert len(await fed.read()) == LIMIT
+    connection.execute(fill, [LIMIT + 1])
+    assert await fed.read() == [GAP]
 
 
 async def test_what_is_pruned_before_the_first_read_is_a_gap(
