@@ -1,0 +1,164 @@
+"""What the database and subscribers are not troubled with.
+
+What was read is what PostgreSQL's own log says: it has each statement before that is executed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import PATIENCE, connect
+from tests.support.bridges import configure, running
+from tests.support.visitor import visiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from bridge.demo.postgres import Postgres
+    from tests.support.visitor import Visit
+
+TABLES = """
+CREATE TABLE items (id int PRIMARY KEY, n int NOT NULL DEFAULT 0);
+CREATE TABLE parcels (LIKE items INCLUDING ALL);
+CREATE TABLE letters (LIKE items INCLUDING ALL);
+INSERT INTO items SELECT generate_series(1, 9);
+INSERT INTO parcels SELECT generate_series(1, 9);
+INSERT INTO letters SELECT generate_series(1, 9);
+"""
+CONFIG = """
+  items: {topics: [items, "items/{id}"], debounce: 1ms}
+  parcels: {debounce: 1ms}
+  letters: {leading: false, debounce: 1s}
+"""
+ROUNDS = 20
+CROWD = 200
+
+FEW = 8
+"""Reads: one each that the two readers may have begun before all were there, as many for those
+who came meanwhile, and as much again for those that were given up for the lock."""
+
+_KEYS = re.compile(r"^rowcast\|DETAIL:  [Pp]arameters: \$1 = '\{(.*)\}'$", re.MULTILINE)
+
+
+class Log:
+    """What the bridge has asked PostgreSQL since this was made."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._path = postgres.log_path
+        self._from = self._path.stat().st_size
+
+    def _text(self) -> str:
+        return self._path.read_bytes()[self._from :].decode()
+
+    def reads(self, table: str) -> int:
+        """Statements that name it; their lines but for the first are indented."""
+        of = rf'^rowcast\|LOG:  (?:statement|execute).*(?:\n\t.*)*?"public"\."{table}"'
+        return len(re.findall(of, self._text(), re.MULTILINE))
+
+    def keys(self) -> list[str]:
+        """What single-column keys were asked for, one text for each statement."""
+        return _KEYS.findall(self._text())
+
+
+@pytest.fixture
+def application(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
+    """On a server that logs all statements."""
+    with connect(postgres.url()) as connection:
+        connection.execute("ALTER SYSTEM SET log_statement = 'all'")
+        connection.execute("ALTER SYSTEM SET log_line_prefix = '%a|'")
+        connection.execute("SELECT pg_reload_conf()")
+        while connection.execute("SHOW log_line_prefix").fetchone() != ("%a|",):
+            time.sleep(0.01)
+        connection.execute(TABLES)
+        yield connection
+
+
+async def test_nobody_subscribed_no_reload(
+    application: psycopg.Connection[Any], postgres: Postgres
+) -> None:
+    """Neither of a table nor of a key that nobody follows, while another key is read each time."""
+    async with (
+        running(configure(postgres.url(), CONFIG, reconcile="0")) as bridge,
+        visiting(bridge.url, "items/1") as visit,
+    ):
+        await visit.begin()
+        log = Log(postgres)
+        for n in range(1, ROUNDS + 1):
+            application.execute("UPDATE parcels SET n = %s", (n,))
+            application.execute("UPDATE items SET n = %s WHERE id > 1", (n,))
+            application.execute("UPDATE items SET n = %s WHERE id = 1", (n,))
+            assert (await visit.next())["row"] == {"id": 1, "n": n}
+        assert bridge.bridge.metrics.changes["parcels"] > 0, "it did not hear of them"
+        assert (log.reads("items"), log.reads("parcels")) == (ROUNDS, 0)
+        assert log.keys() == ["1"] * ROUNDS
+
+
+THERE_AND_BACK = "UPDATE {0} SET n = n + 1 WHERE id = 1; {1} UPDATE {0} SET n = n - 1 WHERE id = 1"
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "read"),
+    [
+        ("items", "UPDATE items SET n = n WHERE id = 1", False),
+        ("items", f"BEGIN; {THERE_AND_BACK.format('items', '')}; COMMIT", True),
+        ("items", "BEGIN; DELETE FROM items WHERE id = 1; INSERT INTO items VALUES (1); END", True),
+        ("letters", THERE_AND_BACK.format("letters", "COMMIT;"), True),
+    ],
+    ids=["nothing changed", "changed and back", "deleted and back", "back within the debounce"],
+)
+async def test_equal_state_no_message(
+    application: psycopg.Connection[Any], postgres: Postgres, table: str, change: str, read: bool
+) -> None:
+    """One ends as what was sent before; the next message is of what is changed after it."""
+    async with (
+        running(configure(postgres.url(), CONFIG, reconcile="0")) as bridge,
+        visiting(bridge.url, table) as visit,
+    ):
+        await visit.begin()
+        log = Log(postgres)
+        application.execute(change.encode())
+        application.execute(f"UPDATE {table} SET n = 7 WHERE id = 2".encode())
+        message = await visit.next()
+        assert (message["type"], message["row"]) == ("change", {"id": 2, "n": 7})
+        assert ("1" in ",".join(log.keys()).split(",")) == read
+        assert await visit.so_far() == []
+
+
+async def test_a_snapshot_is_read_once_for_many(
+    application: psycopg.Connection[Any], postgres: Postgres
+) -> None:
+    """Reads are held up until all have come, so that their number depends on no clock."""
+    async with (
+        running(configure(postgres.url(), CONFIG, reconcile="0")) as bridge,
+        AsyncExitStack() as stack,
+    ):
+        visits = [
+            await stack.enter_async_context(visiting(bridge.url, "items")) for _ in range(CROWD)
+        ]
+        log, mailboxes = Log(postgres), bridge.bridge.hub.mailboxes
+        with application.transaction():
+            application.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
+            for visit in visits:
+                await visit.send(type="subscribe", topic="items")
+            async with asyncio.timeout(PATIENCE):
+                while sum(len(mailbox.subscriptions) for mailbox in mailboxes) < CROWD:
+                    await asyncio.sleep(0.02)
+        for rows in await asyncio.gather(*map(_snapshot, visits)):
+            assert rows == [{"id": n, "n": 0} for n in range(1, 10)]
+        assert 1 <= log.reads("items") <= FEW
+
+
+async def _snapshot(visit: Visit) -> list[dict[str, Any]]:
+    while (message := await visit.next())["type"] != "snapshot":
+        pass
+    assert message["first"]
+    assert message["last"]
+    return sorted((entry["row"] for entry in message["rows"]), key=lambda row: row["id"])
