@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bridge.changes import Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from bridge.changes import Dirty, State
     from bridge.topics import Place
@@ -37,13 +37,14 @@ def effects(place: Places, dirty: Dirty, state: State) -> Iterator[tuple[Place, 
         yield now, Effect.UPDATE if known else Effect.INSERT
 
 
-def _before(place: Places, dirty: Dirty, state: State) -> set[Place]:
+def _before(place: Places, dirty: Dirty, state: State) -> Collection[Place]:
     """Topics that may hold the row: where it was seen, else, if it existed, where it is.
 
     A deleted row whose values nobody told us belongs to no topic that we could name but
     those of its key; the notification of its delete is still to come, and brings them.
     """
-    seen = {place(dirty.key + old) for old in dirty.old}
-    if not dirty.old and (dirty.existed or state.row is None):
-        seen = {place(state.values)}
-    return {topic for topic in seen if topic is not None}
+    if dirty.old:
+        seen = {place(dirty.key + old) for old in dirty.old}
+        return {topic for topic in seen if topic is not None}
+    here = place(state.values) if dirty.existed or state.row is None else None
+    return () if here is None else (here,)

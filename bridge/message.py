@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bridge.changes import Effect
@@ -84,7 +84,7 @@ class ChangeMessage(Message):
         where = f',"cursor":"{cursor}"' if cursor else ""
         super().__init__(f'{parts[0]},"op":"{effect}",{parts[1]}{where}}}', topic, cursor)
         self._parts = parts
-        self._others: dict[Effect, ChangeMessage] = {}
+        self._others: dict[Effect, ChangeMessage] | None = None
         self.effect = effect
         self.version = version
 
@@ -97,6 +97,8 @@ class ChangeMessage(Message):
         effect = _CONFLATED.get((unsent.effect, self.effect), self.effect)
         if effect is self.effect:
             return self
+        if self._others is None:
+            self._others = {}
         if effect not in self._others:
             about = self.version, self.topic, self.cursor
             self._others[effect] = ChangeMessage(self._parts, effect, *about)
@@ -199,6 +201,16 @@ class Page(Message):
         return rows
 
 
+# json.dumps makes an encoder each time, which takes longer than to encode a name.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def encode(value: Any) -> str:
     """A value → JSON, as compact as ours is."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
+
+
+@lru_cache(maxsize=1024)
+def changed(topic: str, table: str) -> str:
+    """How all changes of a topic begin. Those of a burst are mostly of a few."""
+    return f'{{"type":"change","topic":{encode(topic)},"table":{encode(table)}'

@@ -17,7 +17,7 @@ from bridge.message import ChangeMessage as ChangeMessage
 from bridge.message import Message as Message
 from bridge.message import News as News
 from bridge.message import Page as Page
-from bridge.message import encode
+from bridge.message import changed, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,9 +129,8 @@ def change(
     cursor: str | None = None,
 ) -> ChangeMessage:
     """A change of one key in one topic; `key` and `row` are JSON text, a delete's row is None."""
-    head = f'{{"type":"change","topic":{encode(topic)},"table":{encode(table)}'
     tail = f'"key":{key},"row":{row or "null"},"version":"{version}"'
-    return ChangeMessage((head, tail), effect, version, topic, cursor)
+    return ChangeMessage((changed(topic, table), tail), effect, version, topic, cursor)
 
 
 def event(topic: str, table: str, state: State, cursor: str | None) -> Message:
