@@ -108,6 +108,8 @@ class Subscription:
         self.subscriber.unfold()
         self.floor = None
         self.request = self.owed = None
+        # It may have been one too many just now, as what was unsent was unfolded.
+        self.postponed = False
         self.changes.clear()
 
     def forget(self, keys: Container[str]) -> None:

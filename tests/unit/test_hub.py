@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge import mailbox, subscription, wire
+from bridge import mailbox, outbox, subscription, wire
 from bridge.changes import Dirty, Snapshot, State
 from bridge.errors import ProtocolError
 from bridge.hub import Hub
@@ -16,6 +16,8 @@ from bridge.topics import Template
 from tests.support.sinks import FakeSink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.hub import Request
     from bridge.mailbox import Mailbox
 
@@ -317,6 +319,30 @@ def test_where_a_key_only_changed_its_spelling_the_row_survives(bench: Bench) ->
     states[1] = states[1]._replace(key=("1.0",), values=("1.0",))
     bench.hub.publish(ITEMS, [Dirty(("1",), False), Dirty(("1.0",), True)], states)
     assert brief(sink.news())[2:] == ["update 1@b"], "the delete first, and then conflated"
+
+
+def test_one_whose_unsent_news_are_too_many_when_a_gap_comes_is_read_to(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It overflows while it is being asked for, and the read that it waits for is of no use."""
+    monkeypatch.setattr(subscription, "CAPACITY", 1)
+    monkeypatch.setattr(outbox, "AT_LEAST", 1)
+    monkeypatch.setattr(outbox, "SLICE", 0.0)
+    turns: list[Callable[[], None]] = []
+    bench.hub.outbox.later = turns.append
+    sinks = [bench.join("orders")[1] for _ in range(2)]
+    bench.serve("a")
+    bench.publish("b", 1, 2)
+    bench.hub.gap("orders")
+    request = bench.request()
+    bench.hub.gap("orders")
+    bench.deliver(request, "c", 1, 2)
+    for version in "de":
+        bench.serve(version, 1, 2)
+        while turns:
+            turns.pop(0)()
+    for sink in sinks:
+        assert any(said.startswith("snapshot 12@") for said in brief(sink.news()))
 
 
 @pytest.mark.parametrize(
