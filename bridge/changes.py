@@ -21,7 +21,6 @@ once, and that is wanted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
@@ -96,22 +95,30 @@ class Lost(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dirty:
+class Dirty(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A key with changes that no read has seen yet.
 
     `existed` is what the first of those changes says about the time before it;
     `old` gathers where the row was meanwhile, for the topics it has left; `since` is when
     the first of them arrived, and `age` how old it was then, both for measuring alone. `mark` is
-    from where on the first of them can be read again, if it is kept.
+    from where on the first of them can be read again, if it is kept. Equal are two that say the
+    same of the key, whenever they came.
     """
 
     key: Key
     existed: bool
     old: frozenset[Old] = frozenset()
-    since: float = field(default=0.0, compare=False)
-    mark: Mark | None = field(default=None, compare=False)
-    age: float = field(default=0.0, compare=False)
+    since: float = 0.0
+    mark: Mark | None = None
+    age: float = 0.0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Dirty):
+            return NotImplemented
+        return (self.key, self.existed, self.old) == (other.key, other.existed, other.old)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.existed, self.old))
 
 
 class State(NamedTuple):
