@@ -7,6 +7,7 @@ NAMES = (
     "burst",
     "fanout",
     "flush",
+    "blocks",
     "memory",
     "storm",
     "idle",

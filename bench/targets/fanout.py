@@ -57,11 +57,11 @@ class Ours:
 
     def __init__(self, url: str, socket: str, process: Process, stack: ExitStack) -> None:
         self._writer = stack.enter_context(connect(url))
-        self._socket = socket
+        self.socket = socket
         self.process = process
 
     def subscribers(self, count: int) -> AbstractContextManager[Crowd]:
-        return crowd(self._socket, count, subscribe("items"), ready=3)
+        return crowd(self.socket, count, subscribe("items"), ready=3)
 
     def send(self, messages: list[str]) -> None:
         """As many keys as there are messages, in one statement."""
@@ -74,7 +74,8 @@ def ours(server: Database, keys: int) -> Iterator[Ours]:
     """A bridge that sends a change as soon as it knows of it, however short ago the last was."""
     name = f"fanout{keys}"
     url = fresh(server, name, TABLE.format(filling=FILLING, keys=keys))
-    top = {"debounce": "1ms", "limits": "{connections: 20000, address_rate: 100000}"}
+    limits = "{connections: 20000, address_rate: 100000, command_rate: 100000}"
+    top = {"debounce": "1ms", "limits": limits}
     with bridge(url, "  items: {topics: [items]}", **top) as ready, ExitStack() as stack:
         yield Ours(url, ready.socket, ready.process, stack)
 
