@@ -57,7 +57,7 @@ SELECT (SELECT pg_current_snapshot()::text), (SELECT {identity} FROM {about} a),
        k.number, k.payloads
 FROM (SELECT count(*) AS number,
              string_agg(concat('[', c.xid, ',', extract(epoch FROM clock_timestamp() - c.at), ',',
-                               c.payload, ']'), {between}) AS payloads
+                               replace(c.payload, {line}, {never}), ']'), {between}) AS payloads
       FROM (SELECT xid, payload, at FROM {store}
             WHERE (xid >= (SELECT $1::xid8) AND xid <= '18446744073709551615'::xid8
                    OR xid = ANY((SELECT $2::xid8[])::xid8[]))
@@ -66,7 +66,8 @@ FROM (SELECT count(*) AS number,
 """
 
 _BETWEEN = ",\n"
-"""What is between two payloads, and in none that a trigger wrote."""
+"""What is between two payloads, and in none: a line's end, which no trigger writes, is read as what
+JSON cannot have."""
 
 _BEGINS = re.compile(r"\[(\d+),(-?[\d.]+),")
 _NOTHING = Said()
@@ -128,6 +129,8 @@ class Changelog:
             "turns": storage.turns(schema, "changes"),
             "limit": sql.Literal(LIMIT + 1),
             "between": sql.Literal(_BETWEEN),
+            "line": sql.Literal("\n"),
+            "never": sql.Literal("\x01"),
         }
         self._read = written(sql.SQL(_READ).format(**parts))
 
@@ -173,16 +176,16 @@ def payloads(text: str, number: int) -> list[Payload]:
     with suppress(ValueError, RecursionError):
         if len(found := _all(f"[{text}]")) == number:
             return found
-    return [payload for each in text.split(_BETWEEN) if (payload := _payload(each))]
+    return [_payload(each) for each in text.split(_BETWEEN)]
 
 
-def _payload(text: str) -> Payload | None:
-    """None for what is behind a line that should not be in a payload: its beginning says it all."""
+def _payload(text: str) -> Payload:
     try:
         return _one(text)
     except (ValueError, RecursionError):
         begins = _BEGINS.match(text)
-        return Payload(int(begins[1]), float(begins[2]), None) if begins else None
+        assert begins is not None
+        return Payload(int(begins[1]), float(begins[2]), None)
 
 
 def changes(

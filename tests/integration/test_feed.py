@@ -97,7 +97,8 @@ async def test_what_is_malformed_takes_nothing_with_it(
     fed: Fed, connection: psycopg.Connection
 ) -> None:
     """Other triggers wrote it, or nobody knows who."""
-    for written in ('{"t":"orders",', '{"t":"orders",],\n[1,2,', '{"t":"orders","o":"u","k":7}'):
+    lines = '{"t":"orders",],\n[1,2,', '{"t":"orders",\n"o":"?"}'
+    for written in ('{"t":"orders",', *lines, '{"t":"orders","o":"u","k":7}'):
         keep(connection, 1)
         connection.execute("INSERT INTO rowcast.changes (slot, payload) VALUES (0, %s)", [written])
         keep(connection, 2)
