@@ -111,7 +111,8 @@ BEGIN{attempt}
     IF pg_try_advisory_xact_lock_shared({pace})
         AND current_setting('max_prepared_transactions') = '0'
     THEN
-        PERFORM pg_notify({channel}, {ring});
+        PERFORM pg_notify({channel}, CASE WHEN said <> ''
+            THEN {named} || pg_current_xact_id() || '",' || substr(said, 2) ELSE {ring} END);
     END IF;
     RETURN NULL;
 END
@@ -224,6 +225,7 @@ def _kept(schema: str) -> Parts:
         "pace": storage.pace(schema, "changes"),
         "channel": sql.Literal(schema),
         "ring": sql.Literal(json.dumps({"ring": "changes"})),
+        "named": sql.Literal('{"ring":"changes","xid":"'),
     }
 
 

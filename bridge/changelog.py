@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bridge.changes import Change
+    from bridge.statements import Ahead
 
 LIMIT = 20_000
 """Kept payloads read at a time; where there are more, everything is read anew instead."""
@@ -40,9 +41,12 @@ md5(concat_ws(' ', a.identity, (SELECT system_identifier FROM pg_control_system(
     (SELECT oid FROM pg_database WHERE datname = current_database())))
 """
 
+# To ask for the identity is to read a file of the server, so reads ask for less.
+_SIGN = "concat(a.identity, ' ', pg_postmaster_start_time())"
+
 _ABOUT = """
 SELECT {identity}, a.pruned::text, pg_current_snapshot()::text,
-       current_setting('max_prepared_transactions') = '0'
+       current_setting('max_prepared_transactions') = '0', {sign}
 FROM {about} a
 """
 
@@ -53,7 +57,7 @@ _BEGIN = "INSERT INTO {about} DEFAULT VALUES ON CONFLICT DO NOTHING"
 # All that was kept comes as one text, which is JSON but for what is malformed: to make a row of
 # each, here and there, costs more than to read it.
 _READ = """
-SELECT (SELECT pg_current_snapshot()::text), (SELECT {identity} FROM {about} a), {turns},
+SELECT (SELECT pg_current_snapshot()::text), (SELECT {sign} FROM {about} a), {turns},
        k.number, k.payloads
 FROM (SELECT count(*) AS number,
              string_agg(concat('[', c.xid, ',', extract(epoch FROM clock_timestamp() - c.at), ',',
@@ -64,6 +68,8 @@ FROM (SELECT count(*) AS number,
               AND payload ^@ ANY((SELECT $3::text[])::text[])
             ORDER BY seq LIMIT {limit}) c) k
 """
+
+_BOTH = "SELECT r.*, ({ahead}) FROM ({read}) r"
 
 _BETWEEN = ",\n"
 """What is between two payloads, and in none: a line's end, which no trigger writes, is read as what
@@ -76,13 +82,15 @@ _NOTHING = Said()
 class About(NamedTuple):
     """A history: what tells it from others, the last transaction pruned of it, and now.
 
-    `rings`: whether its writers notify; where transactions can be prepared they do not.
+    `rings`: whether its writers notify; where transactions can be prepared they do not. As long as
+    its `sign` is the same, so is the identity.
     """
 
     identity: str
     pruned: int
     now: Moment
     rings: bool
+    sign: str
 
     def covers(self, since: Moment) -> bool:
         """Whether everything is still there that this moment does not see."""
@@ -99,7 +107,7 @@ class Payload(msgspec.Struct, array_like=True, gc=False):
 
 
 class Kept(NamedTuple):
-    """What was read: up to which moment, and what was kept until then, in which history.
+    """What was read: up to which moment, and what was kept until then, in the history of this sign.
 
     `turns` counts how often anything may have been pruned of it. A read holds a lock on every
     slot while it asks for that, so two reads with one count have nothing pruned between them.
@@ -107,8 +115,10 @@ class Kept(NamedTuple):
 
     moment: Moment
     payloads: Sequence[Payload]
-    identity: str | None
+    sign: str | None
     turns: int
+    rows: str | None = None
+    """Those that were to be read with it, for `loader.read_ahead`."""
 
 
 class Changelog:
@@ -119,12 +129,14 @@ class Changelog:
         self._pool = pool
         self._settings = settings
         about = storage.about(schema, "changes")
-        identity = sql.SQL(_IDENTITY)
-        self._about = written(sql.SQL(_ABOUT).format(about=about, identity=identity))
+        sign = sql.SQL(_SIGN)
+        self._about = written(
+            sql.SQL(_ABOUT).format(about=about, identity=sql.SQL(_IDENTITY), sign=sign)
+        )
         self._begin = sql.SQL(_BEGIN).format(about=about)
         parts = {
             "about": about,
-            "identity": identity,
+            "sign": sign,
             "store": storage.relation(schema, "changes"),
             "turns": storage.turns(schema, "changes"),
             "limit": sql.Literal(LIMIT + 1),
@@ -133,6 +145,7 @@ class Changelog:
             "never": sql.Literal("\x01"),
         }
         self._read = written(sql.SQL(_READ).format(**parts))
+        self._both: dict[str, sql.Composed] = {}
 
     async def begin(self) -> None:
         """Give the history an identity, if a crash has taken it."""
@@ -143,20 +156,31 @@ class Changelog:
         rows = await self._fetch(self._about, [])
         if not rows:
             raise DatabaseError("the history of changes has no identity yet")
-        identity, pruned, now, rings = rows[0]
-        return About(identity, int(pruned or 0), Moment.read(now), rings)
+        identity, pruned, now, rings, sign = rows[0]
+        return About(identity, int(pruned or 0), Moment.read(now), rings, sign)
 
-    async def read(self, since: Moment, tables: Iterable[str]) -> Kept | None:
+    async def read(
+        self, since: Moment, tables: Iterable[str], ahead: Ahead | None = None
+    ) -> Kept | None:
         """What was kept of these tables since then; None if it is too much.
 
         It may have been pruned in part: ask `about` next, unless nothing was since the last read.
         """
         heads = [f'{{"t":{json.dumps(name)},' for name in tables]
-        values = [str(since.xmax), [str(xid) for xid in since.xip], heads]
-        moment, identity, turns, number, text = (await self._fetch(self._read, values))[0]
+        values: list[Any] = [str(since.xmax), [str(xid) for xid in since.xip], heads]
+        statement = self._read
+        if ahead is not None:
+            statement, values = self._with(ahead), values + ahead.columns
+        ((moment, sign, turns, number, text, *rows),) = await self._fetch(statement, values)
         if number > LIMIT:
             return None
-        return Kept(Moment.read(moment), payloads(text or "", number), identity, turns)
+        return Kept(Moment.read(moment), payloads(text or "", number), sign, turns, *rows)
+
+    def _with(self, ahead: Ahead) -> sql.Composed:
+        if ahead.table not in self._both:
+            both = sql.SQL(_BOTH).format(ahead=ahead.statement, read=self._read)
+            self._both[ahead.table] = written(both)
+        return self._both[ahead.table]
 
     async def _fetch(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
         async with self._pool.connection() as connection:

@@ -9,6 +9,7 @@ The payload of a notification, written by `triggers` and read by `parse`:
     {"t":"orders","o":"u","k":[["42"],["43","7"]]}    changed keys, one operation
     {"t":"orders","o":"*"}                            anything may have changed
     {"ring":"changes"}                                something was written to that store
+    {"ring":"changes","xid":"7","t":…,"o":…,"k":…}    so, this among it, by that transaction
     {"ring":"changes","by":"…"}                       so, and this instance has found it
     {"ring":"changes","asks":"…"}                     writers may not ring: this instance asks
 
@@ -81,12 +82,15 @@ class Ring(NamedTuple):
     """A transaction wrote to this store of the bridge: read on there.
 
     `by` is the instance that tells, or `asks` the one that leads from now on (see `pacer`);
-    both are empty where it is the writer.
+    both are empty where it is the writer. `changes` are among what the transaction `xid` wrote; any
+    role can say so, and they are for reading ahead alone.
     """
 
     store: str
     by: str = ""
     asks: str = ""
+    xid: str = ""
+    changes: tuple[Change, ...] = ()
 
 
 class Lost(NamedTuple):
@@ -178,6 +182,7 @@ class Said(msgspec.Struct, gc=False):
     ring: str = ""
     by: str = ""
     asks: str = ""
+    xid: str = ""
 
 
 _decoded = msgspec.json.Decoder(Said).decode
@@ -201,7 +206,7 @@ def heard(
 ) -> list[Change] | Gap | Ring:
     """The same of a payload that is decoded already, and of changes that are so old."""
     if said.ring:
-        return _ring(said)
+        return _ring(said, widths)
     try:
         table, width = said.t, widths[said.t]
         if said.o == "*":
@@ -214,10 +219,21 @@ def heard(
     return [_change(table, operation, values, width, age) for values in said.k]
 
 
-def _ring(message: Said) -> Ring:
-    if message.ring not in STORES:
+def _ring(said: Said, widths: dict[str, tuple[int, int]]) -> Ring:
+    if said.ring not in STORES:
         raise Malformed("no such store")
-    return Ring(message.ring, message.by, message.asks)
+    return Ring(said.ring, said.by, said.asks, said.xid, _named(said, widths))
+
+
+def _named(said: Said, widths: dict[str, tuple[int, int]]) -> tuple[Change, ...]:
+    """The changes in a ring. It is one also where they are those of another config."""
+    if not said.k:
+        return ()
+    try:
+        found = heard(Said(said.t, said.o, said.k), widths)
+    except Malformed:
+        return ()
+    return tuple(found) if isinstance(found, list) else ()
 
 
 def _change(

@@ -130,15 +130,13 @@ class Delivery:
             self._gap(flow.relays, mark)
 
     async def _publish(self, flow: Flow, dirty: Sequence[Dirty], viewer: Viewer) -> None:
-        what = f"reload {flow.table.name}{label(viewer)}"
-        loader, asked = self._loader.seen_by(viewer), self._loop.time()
-        read = await self._attempt(what, loader.load(flow.table, _keys(dirty)))
+        asked = self._loop.time()
+        read = await self._states(flow, dirty, viewer)
         if read is None:
             self._restore(flow, dirty)
             return
         states, poisoned = read
         loaded = self._loop.time()
-        self._metrics.reloads.inc()
         if poisoned:
             self._set_aside(flow, poisoned, viewer)
         flow.taken = ()
@@ -160,6 +158,18 @@ class Delivery:
         )
         for tell in self._on_flush:
             tell(flush)
+
+    async def _states(
+        self, flow: Flow, dirty: Sequence[Dirty], viewer: Viewer
+    ) -> tuple[Sequence[State], Sequence[Key]] | None:
+        """As `Loader.load`, but for what was read ahead; None if it failed."""
+        if viewer is None and (foreseen := flow.foreseen(dirty)) is not None:
+            return foreseen, ()
+        what = f"reload {flow.table.name}{label(viewer)}"
+        loader = self._loader.seen_by(viewer)
+        read = await self._attempt(what, loader.load(flow.table, _keys(dirty)))
+        self._metrics.reloads.inc(read is not None)
+        return read
 
     def _note(self, table: str, states: Sequence[State], refused: Sequence[Key]) -> None:
         if (trace := self._hub.trace) is not None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from bridge.audience import NOBODY
 from bridge.changes import Snapshot
 from bridge.feed import Feed
+from bridge.loader import read_ahead
 from bridge.resumption import Resumption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bridge.audience import Missed
     from bridge.changelog import About, Changelog
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.metrics import Metrics
     from bridge.pacing import Pacing
     from bridge.routes import Topic
+    from bridge.statements import Ahead
     from bridge.turns import Request
 
     Answers = Mapping[Topic, Snapshot | ProtocolError]
@@ -50,10 +52,18 @@ class Durable:
         self._take = take
         self._gap = gap
         self._concerns = concerns
+        self._loader = loader
         widths = {flow.table.name: flow.table.width for flow in self._durable()}
         self.pacing = pacing
         self.feed = Feed(
-            changelog, widths, pacing, take=self._captured, gap=self._gaps, followed=self._followed
+            changelog,
+            widths,
+            pacing,
+            take=self._captured,
+            gap=self._gaps,
+            followed=self._followed,
+            ahead=self._ahead,
+            foresee=self._foresee,
         )
         leading = {name: [flow.table.name for flow in self._to(name)] for name in widths}
         self._resumption = Resumption(changelog, loader, widths, leading)
@@ -99,6 +109,19 @@ class Durable:
     def _captured(self, changes: list[Change], mark: Mark) -> None:
         self._metrics.captured([change.age for change in changes])
         self._take(changes, mark)
+
+    def _ahead(self, named: Sequence[Change]) -> Ahead | None:
+        """The rows to be read of those that rings named: of one table, if somebody follows them."""
+        flow, routes = self._flows[named[0].table], self._hub.routes
+        of_it = [change for change in named if change.table == flow.table.name]
+        sought = routes.sought(flow.table.name, of_it)
+        keys = dict.fromkeys(c.key for c in of_it if sought is None or c.key in sought)
+        if not keys or not flow.table.durable or routes.viewers(flow.table.name) != [None]:
+            return None
+        return self._loader.ahead(flow.table, list(keys))
+
+    def _foresee(self, ahead: Ahead, rows: str) -> None:
+        self._flows[ahead.table].foresee(read_ahead(ahead, rows))
 
     def _gaps(self, gap: Gap, mark: Mark) -> None:
         for flow in self._durable():

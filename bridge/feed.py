@@ -7,6 +7,8 @@ The rules:
 - Nobody follows a durable table: it reads nothing, and forgets where it was. Who reads a
   topic first asks it to be `begun`, so that no change falls between the two.
 - What cannot be read on from (too much, pruned, another history) is a Gap.
+- A ring may name what was written. Rows that are named are read with what was kept, by the same
+  statement: so they are as new as that, and it costs one read where there would be two.
 - Everything is passed on with its mark: from where it can be read again. As long as a mark
   is not behind all that was published, no cursor goes past it.
 """
@@ -21,17 +23,22 @@ from typing import TYPE_CHECKING
 
 from bridge.changelog import changes
 from bridge.changes import Gap
+from bridge.refusals import VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from bridge.changelog import About, Changelog, Kept
     from bridge.changes import Change, Mark, Ring
     from bridge.cursor import Moment
     from bridge.pacing import Pacing
+    from bridge.statements import Ahead
 
 PACE = 0.02
 """Seconds from one read to the next."""
+
+AHEAD = 16
+"""Changes that are remembered of what rings named; the rows of others are read in their time."""
 
 POLL = 0.1
 """Seconds between reads where writers do not ring."""
@@ -41,7 +48,8 @@ class Feed:
     """One for all durable tables, given by the widths of their payloads.
 
     `take` gets changes, `gap` the reason why there may be others (of one table, or of all),
-    and `followed` tells whether anybody cares. `mark` is up to where everything was taken.
+    and `followed` tells whether anybody cares. `ahead` is asked which rows to read of what rings
+    named, and `foresee` gets them, after the changes. `mark` is up to where everything was taken.
     """
 
     def __init__(
@@ -53,6 +61,8 @@ class Feed:
         take: Callable[[list[Change], Mark], None],
         gap: Callable[[Gap, Mark], None],
         followed: Callable[[], bool],
+        ahead: Callable[[Sequence[Change]], Ahead | None] = lambda _: None,
+        foresee: Callable[[Ahead, str], None] = lambda _ahead, _rows: None,
     ) -> None:
         self._changelog = changelog
         self._widths = widths
@@ -61,6 +71,9 @@ class Feed:
         self._take = take
         self._gap = gap
         self._followed = followed
+        self._ahead = ahead
+        self._foresee = foresee
+        self._named: list[Change] = []
         self._rung = asyncio.Event()
         self._turn = asyncio.Lock()
         self._number = 0
@@ -81,6 +94,8 @@ class Feed:
     def heard(self, ring: Ring) -> None:
         """Somebody wrote, or another instance has something to say of it."""
         self._pacing.ring(ring)
+        if len(self._named) < AHEAD:
+            self._named += ring.changes
         self.ring()
 
     def ring(self) -> None:
@@ -90,6 +105,7 @@ class Feed:
     def forget(self) -> None:
         """The database may be another one now: the next read begins anew."""
         self.about = self.mark = self._turns = None
+        self._named = []
         self._pacing.leave()
 
     async def begun(self) -> About:
@@ -126,7 +142,9 @@ class Feed:
 
     async def _read_on(self, mark: Mark) -> bool:
         """Whether there was anything."""
-        kept = await self._changelog.read(mark[1], self.tables)
+        named, self._named = self._named, []
+        ahead = self._ahead(named) if named else None
+        kept = await self._kept(mark[1], ahead)
         about = self._known(kept) or await self._changelog.about()
         if self.mark != mark:  # forgotten meanwhile
             return False
@@ -142,13 +160,23 @@ class Feed:
             self._take(found, mark)
         for gap in gaps:
             self._gap(gap, mark)
+        if ahead is not None and kept.rows is not None:
+            self._foresee(ahead, kept.rows)
         return bool(kept.payloads)
+
+    async def _kept(self, since: Moment, ahead: Ahead | None) -> Kept | None:
+        try:
+            return await self._changelog.read(since, self.tables, ahead)
+        except VALUE:  # any role can name keys that are none, and a row may be beyond JSON
+            if ahead is None:
+                raise
+        return await self._changelog.read(since, self.tables)
 
     def _known(self, kept: Kept | None) -> About | None:
         """The history, where it is the one that we know and nothing was pruned of it since."""
         if kept is None or self.about is None:
             return None
-        same = kept.identity == self.about.identity and kept.turns == self._turns
+        same = kept.sign == self.about.sign and kept.turns == self._turns
         return self.about if same else None
 
     def _same(self, about: About) -> bool:

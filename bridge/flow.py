@@ -9,9 +9,9 @@ from bridge.changes import Change, Operation
 from bridge.coalescer import Coalescer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bridge.changes import Dirty, Mark
+    from bridge.changes import Dirty, Key, Mark, State
     from bridge.tables import Table
 
 
@@ -30,8 +30,29 @@ class Flow:
         # A Gap obeys the table's timing too: bulk statements in a row are one snapshot.
         self.gaps = Coalescer(*timing)
         self.wake = asyncio.Event()
+        self._foreseen: dict[Key, State] = {}
         self.taken: Sequence[Dirty] = ()
         self.at = 0.0
+
+    def add(self, changes: Iterable[Change], now: float, mark: Mark | None) -> Iterator[Change]:
+        """Take them in; yields each that was one too many, and then nothing is dirty."""
+        self._foreseen = {}
+        for change in changes:
+            if self.keys.add(change, now, mark) is not None:
+                yield change
+        self.wake.set()
+
+    def foresee(self, states: Iterable[State]) -> None:
+        """What keys were after all changes that have come: good for the next read, if that is at
+        once, and none comes before it."""
+        self._foreseen = {state.key: state for state in states}
+
+    def foreseen(self, dirty: Sequence[Dirty]) -> list[State] | None:
+        """The states of all of these, if they need not be read."""
+        known, self._foreseen = self._foreseen, {}
+        if not dirty or not all(one.key in known for one in dirty):
+            return None
+        return [known[one.key] for one in dirty]
 
     def gap(self, now: float, mark: Mark | None = None) -> None:
         self.gaps.add(Change(self.table.name, (), Operation.UPDATE), now, mark)
@@ -40,6 +61,7 @@ class Flow:
     def clear(self) -> None:
         self.keys.clear()
         self.gaps.clear()
+        self._foreseen = {}
 
     def mark(self) -> Mark | None:
         """The lowest mark of what has not been published: waiting, or being read."""
@@ -53,6 +75,7 @@ class Flow:
             deadlines = [d for d in (self.keys.deadline(), self.gaps.deadline()) if d is not None]
             if deadlines and min(deadlines) <= now():
                 return
+            self._foreseen = {}
             try:
                 async with asyncio.timeout_at(min(deadlines, default=None)):
                     await self.wake.wait()

@@ -48,11 +48,8 @@ class Intake:
         if self._hub.trace is not None:
             self._note(self._hub.trace, flow, changes, wanted)
         if wanted:
-            now = self._now()
-            for change in wanted:
-                if flow.keys.add(change, now, mark) is not None:
-                    self.gap(change.table, flow.keys.spilled or mark)
-            flow.wake.set()
+            for change in flow.add(wanted, self._now(), mark):
+                self.gap(change.table, flow.keys.spilled or mark)
 
     def _wanted(self, flow: Flow, changes: Sequence[Change]) -> Sequence[Change]:
         """The changes of keys that somebody may follow, or that are to be read anyway."""

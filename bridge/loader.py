@@ -13,6 +13,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 import psycopg
 
 from bridge.changes import Snapshot, State
@@ -20,7 +21,7 @@ from bridge.cursor import Moment
 from bridge.errors import DatabaseError, ProtocolError
 from bridge.opening import Opening
 from bridge.refusals import POLICY, TRIES, VALUE, RaisedError, Tries, raised, refusal
-from bridge.statements import Statements
+from bridge.statements import Ahead, Statements
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class Loader:
             return left[0] + right[0], left[1] + right[1]
         states = [_state(keys[n - 1], version, *rest) for version, n, *rest in rows]
         return states, [keys[n - 1] for _, n, _, texts, row in rows if texts and row is None]
+
+    def ahead(self, table: Table, keys: Sequence[Key]) -> Ahead | None:
+        """Have a changelog read them; None where reads begin with something of their own."""
+        if self._opening or self._opening.rls is not None:
+            return None
+        return Ahead(table.name, keys, self._statements.ahead(table))
 
     async def rows(self, statement: sql.Composed, values: list[Any]) -> list[Any]:
         """What any other statement reads. Raises whatever it may."""
@@ -267,6 +274,14 @@ async def _fetch(
 def _columns(values: Sequence[tuple[str, ...]]) -> list[list[str]]:
     """Values of topics → one array a column; a template without any still needs a row to join."""
     return [list(column) for column in zip(*values, strict=True)] or [[""] * len(values)]
+
+
+def read_ahead(ahead: Ahead, text: str) -> list[State]:
+    """The states that a changelog has read, but for rows that are too large."""
+    rows = msgspec.json.decode(text)
+    states = [_state(ahead.keys[n - 1], version, *rest) for version, n, *rest in rows]
+    large = {ahead.keys[n - 1] for _, n, _, texts, row in rows if texts and row is None}
+    return [state for state in states if state.key not in large]
 
 
 def _state(

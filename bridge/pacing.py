@@ -84,6 +84,7 @@ class Pacing:
         self.pacer = Pacer(tempo)
         self._name = secrets.token_hex(8)
         self._wake = asyncio.Event()
+        self._rung = ""  # by which transaction, last
         self._until = -math.inf  # when its sleep ends by itself, if it sleeps
         parts = {
             "key": storage.pace(schema, "changes"),
@@ -117,7 +118,10 @@ class Pacing:
         if ring.asks:
             self.pacer.told(now, asks=True)  # by us, too: a late one is of a session we lost
         elif not ring.by:
-            self.pacer.ring(now)
+            # A transaction rings for each key that it names, and is one.
+            if not ring.xid or ring.xid != self._rung:
+                self.pacer.ring(now)
+            self._rung = ring.xid
         elif ring.by != self._name:
             self.pacer.told(now, asks=False)
         self._changed()

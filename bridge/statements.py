@@ -11,13 +11,14 @@ an index is used for a value, but not for an expression that could tell of hidde
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from bridge.changes import Key
     from bridge.tables import Column, Parent, Table
     from bridge.topics import Template
 
@@ -57,6 +58,10 @@ LEFT JOIN (SELECT ARRAY[{texts}] AS texts
            WHERE {match} LIMIT {limit}) t ON true
 """
 
+_AHEAD = """
+SELECT json_agg(json_build_array(l.version, l.n, l.key, l.texts, l.row))::text FROM ({load}) l
+"""
+
 _TYPED = "SELECT {casts} FROM unnest({arrays}) AS u({raw})"
 
 _PARENTS = """
@@ -72,6 +77,22 @@ FROM {table} t, {asked} k WHERE {match}
 """
 
 
+FREE = 4
+"""The first parameter that is not a changelog's."""
+
+
+class Ahead(NamedTuple):
+    """Keys whose rows a changelog is to read with what was kept, at one moment with it."""
+
+    table: str
+    keys: Sequence[Key]
+    statement: sql.Composed
+
+    @property
+    def columns(self) -> list[list[str]]:
+        return [list(column) for column in zip(*self.keys, strict=True)]
+
+
 class Statements:
     """Composed and written out once each.
 
@@ -85,19 +106,24 @@ class Statements:
         self._limit = sql.Literal(limit + 1)
         self._most = sql.Literal(most)
         self.load = cache(lambda table: written(self._load(table)))
+        self.ahead = cache(self._ahead)
         self.snapshot = cache(lambda *what: written(self._snapshot(*what)))
         self.keys = cache(lambda *what: written(self._keys(*what)))
         self.typed = cache(_typed)
         self.parents = cache(lambda *what: written(_parents(*what)))
 
-    def _load(self, table: Table) -> sql.Composed:
+    def _ahead(self, table: Table) -> sql.Composed:
+        """The same as one JSON text, to be asked for in the statement of a changelog."""
+        return written(sql.SQL(_AHEAD).format(load=self._load(table, FREE)))
+
+    def _load(self, table: Table, first: int = 1) -> sql.Composed:
         """Keys → (version, n from 1, key JSON, texts, row) each; texts and row NULL if gone,
         row alone if it is too large."""
         return sql.SQL(_LOAD).format(
             version=self._version,
             raw=_raw(table.key),
             casts=_casts(table.key),
-            arrays=_arrays(table.key),
+            arrays=_arrays(table.key, first),
             typed=_comma(
                 sql.SQL("{} AS {}").format(_cast(n, column, "u"), column.identifier)
                 for n, column in enumerate(table.key)
@@ -222,10 +248,11 @@ def _raw(columns: Sequence[Column]) -> sql.Composed:
     return _comma(sql.Identifier(f"k{n}") for n in range(max(1, len(columns))))
 
 
-def _arrays(columns: Sequence[Column]) -> sql.Composed:
+def _arrays(columns: Sequence[Column], first: int = 1) -> sql.Composed:
     """What is asked for, so that a plan does not depend on how much: else PostgreSQL finds a
     plan made for one key so much better than one for any number that it plans each read anew."""
-    return _comma(sql.SQL(f"(SELECT ${n}::text[])") for n in range(1, max(1, len(columns)) + 1))
+    last = first + max(1, len(columns)) - 1
+    return _comma(sql.SQL(f"(SELECT ${n}::text[])") for n in range(first, last + 1))
 
 
 def _casts(columns: Sequence[Column]) -> sql.Composed:

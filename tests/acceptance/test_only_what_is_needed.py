@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.pacer import State, Tempo
 from tests.support import PATIENCE, connect
-from tests.support.bridges import configure, running
+from tests.support.bridges import becomes, configure, running
 from tests.support.visitor import visiting
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Log:
         of = rf'^rowcast\|LOG:  (?:statement|execute).*(?:\n\t.*)*?"public"\."{table}"'
         return len(re.findall(of, self._text(), re.MULTILINE))
 
+    def both(self, table: str) -> int:
+        """Those of them that read what was kept, too."""
+        of = rf'^rowcast\|LOG:  .*(?:\n\t.*)*?"public"\."{table}".*(?:\n\t.*)*?"rowcast"\."changes"'
+        return len(re.findall(of, self._text(), re.MULTILINE))
+
     def keys(self) -> list[str]:
         """What single-column keys were asked for, one text for each statement."""
         return _KEYS.findall(self._text())
@@ -99,6 +105,48 @@ async def test_nobody_subscribed_no_reload(
         assert bridge.bridge.metrics.changes["parcels"] > 0, "it did not hear of them"
         assert (log.reads("items"), log.reads("parcels")) == (ROUNDS, 0)
         assert log.keys() == ["1"] * ROUNDS
+
+
+async def test_what_a_ring_names_is_read_with_what_was_kept(
+    application: psycopg.Connection[Any], postgres: Postgres
+) -> None:
+    """One statement for a change, and its message has a cursor past it."""
+    durable = "  items: {durable: true, topics: [items], debounce: 1ms}"
+    async with (
+        running(configure(postgres.url(), durable, reconcile="0")) as bridge,
+        visiting(bridge.url, "items") as visit,
+    ):
+        await visit.begin()
+        await becomes(bridge, State.RESTING)
+        log = Log(postgres)
+        for n in range(1, Tempo().busy):
+            application.execute("UPDATE items SET n = %s WHERE id = 1", (n,))
+            message = await visit.next()
+            assert message["row"] == {"id": 1, "n": n}
+        assert log.reads("items") == log.both("items") == Tempo().busy - 1
+        async with visiting(bridge.url, "items", message["cursor"]) as again:
+            assert (await again.begin())[1] == []
+
+
+async def test_keys_that_are_none_keep_no_change_from_being_read(
+    application: psycopg.Connection[Any], postgres: Postgres
+) -> None:
+    """Any role can ring, and name what it likes."""
+    durable = "  items: {durable: true, topics: [items], debounce: 1ms}"
+    ring = '{"ring":"changes","xid":"1","t":"items","o":"u","k":[["none"]]}'
+    async with (
+        running(configure(postgres.url(), durable, reconcile="0")) as bridge,
+        visiting(bridge.url, "items") as visit,
+    ):
+        await visit.begin()
+        await becomes(bridge, State.RESTING)
+        for n in range(1, Tempo().busy):
+            with application.transaction():
+                application.execute("SELECT pg_notify('rowcast', %s)", (ring,))
+                application.execute("UPDATE items SET n = %s WHERE id = 1", (n,))
+            assert (await visit.next())["row"] == {"id": 1, "n": n}
+        failed = bridge.bridge.metrics.registry.get_sample_value("rowcast_load_errors_total")
+        assert failed == 0
 
 
 THERE_AND_BACK = "UPDATE {0} SET n = n + 1 WHERE id = 1; {1} UPDATE {0} SET n = n - 1 WHERE id = 1"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bridge.config import Config
+    from bridge.pacer import State
 
 
 def configure(database: str, tables: str, **top: str) -> Config:
@@ -70,3 +71,10 @@ async def running(config: Config, *, migrated: Config | bool = True) -> AsyncIte
         ready.cancel()
         running.bridge.stop()
         await serving
+
+
+async def becomes(bridge: Running, state: State) -> None:
+    """By what the instance itself says, for there is nothing else to see it by."""
+    assert bridge.bridge._durable is not None
+    while bridge.bridge._durable.pacing.pacer.state is not state:
+        await asyncio.sleep(0.01)

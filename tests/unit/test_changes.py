@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.changes import Change, Gap, Malformed, Operation, parse
+from bridge.changes import Change, Gap, Malformed, Operation, Ring, parse
 
 WIDTHS = {"orders": (1, 1), "items": (2, 0)}
 
@@ -120,3 +120,27 @@ def test_any_payload_is_read_or_malformed(payload: str) -> None:
         assert len(change.key) == key
         assert change.old is None or len(change.old) == old
         "".join(change.key + tuple(filter(None, change.old or ()))).encode()
+
+
+RING = '{"ring":"changes","xid":"7",%s}'
+
+
+def test_a_ring_may_name_what_was_written() -> None:
+    said = RING % '"t":"orders","o":"u","k":[["42","7"]]'
+    named = Change("orders", ("42",), Operation.UPDATE, ("7",))
+    assert parse(said, {"orders": (1, 1)}) == Ring("changes", xid="7", changes=(named,))
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        '"t":"another","o":"u","k":[["42"]]',
+        '"t":"orders","o":"?","k":[["42"]]',
+        '"t":"orders","o":"*","k":[["42"]]',
+        '"t":"orders","o":"u","k":[["1","2","3"]]',
+        '"t":"orders","o":"u","k":[]',
+        '"t":"orders"',
+    ],
+)
+def test_a_ring_is_one_whatever_it_names(named: str) -> None:
+    assert parse(RING % named, {"orders": (1, 1)}) == Ring("changes", xid="7")
