@@ -25,7 +25,7 @@ from bridge import storage
 from bridge.changes import Gap, Malformed, Said, heard
 from bridge.cursor import Moment
 from bridge.errors import DatabaseError
-from bridge.statements import written
+from bridge.statements import array, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -166,8 +166,8 @@ class Changelog:
 
         It may have been pruned in part: ask `about` next, unless nothing was since the last read.
         """
-        heads = [f'{{"t":{json.dumps(name)},' for name in tables]
-        values: list[Any] = [str(since.xmax), [str(xid) for xid in since.xip], heads]
+        heads = array(f'{{"t":{json.dumps(name)},' for name in tables)
+        values = [str(since.xmax), array(map(str, since.xip)), heads]
         statement = self._read
         if ahead is not None:
             statement, values = self._with(ahead), values + ahead.columns

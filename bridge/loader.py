@@ -21,7 +21,7 @@ from bridge.cursor import Moment
 from bridge.errors import DatabaseError, ProtocolError
 from bridge.opening import Opening
 from bridge.refusals import POLICY, TRIES, VALUE, RaisedError, Tries, raised, refusal
-from bridge.statements import Ahead, Statements
+from bridge.statements import Ahead, Statements, array, arrays
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Loader:
         """
         self._opening.check()
         tries = tries or Tries(None if within else TRIES)
-        columns = [list(column) for column in zip(*keys, strict=True)]
+        columns = arrays(keys)
         try:
             rows = await self._read(self._statements.load(table), columns, within)
         except self._poison:
@@ -114,7 +114,7 @@ class Loader:
         """The keys, in the parent's table, of the rows that these rows belong to now."""
         assert table.parent is not None
         tries = tries or Tries(TRIES)
-        columns = [list(column) for column in zip(*keys, strict=True)]
+        columns = arrays(keys)
         statement = self._statements.parents(table, table.parent)
         try:
             rows = await self._read(statement, columns, expect=False)
@@ -191,7 +191,7 @@ class Loader:
     async def _read(
         self,
         statement: sql.Composed,
-        columns: list[list[str]],
+        columns: Sequence[str],
         within: Connection | None = None,
         *,
         expect: bool = True,
@@ -208,7 +208,7 @@ class Loader:
         return rows
 
     async def _fetch(
-        self, connection: Connection, statement: sql.Composed, columns: list[list[str]]
+        self, connection: Connection, statement: sql.Composed, columns: Sequence[str]
     ) -> list[Any]:
         if not self._opening:
             return await _fetch(connection, statement, columns)
@@ -217,7 +217,7 @@ class Loader:
             return await self._as_viewer(connection, statement, columns)
 
     async def _as_viewer(
-        self, connection: Connection, statement: sql.Composed, columns: list[list[str]]
+        self, connection: Connection, statement: sql.Composed, columns: Sequence[str]
     ) -> list[Any]:
         try:
             return await _fetch(connection, statement, columns)
@@ -265,15 +265,15 @@ class Loader:
 
 
 async def _fetch(
-    connection: Connection, statement: sql.Composed, columns: list[list[str]]
+    connection: Connection, statement: sql.Composed, columns: Sequence[str]
 ) -> list[Any]:
     # A raw cursor leaves `%` alone, which names may contain.
     return await (await psycopg.AsyncRawCursor(connection).execute(statement, columns)).fetchall()
 
 
-def _columns(values: Sequence[tuple[str, ...]]) -> list[list[str]]:
+def _columns(values: Sequence[tuple[str, ...]]) -> list[str]:
     """Values of topics → one array a column; a template without any still needs a row to join."""
-    return [list(column) for column in zip(*values, strict=True)] or [[""] * len(values)]
+    return arrays(values) or [array("" for _ in values)]
 
 
 def read_ahead(ahead: Ahead, text: str) -> list[State]:

@@ -89,8 +89,8 @@ class Ahead(NamedTuple):
     statement: sql.Composed
 
     @property
-    def columns(self) -> list[list[str]]:
-        return [list(column) for column in zip(*self.keys, strict=True)]
+    def columns(self) -> list[str]:
+        return arrays(self.keys)
 
 
 class Statements:
@@ -185,6 +185,17 @@ def _typed(table: Table, template: Template) -> sql.Composed:
     """One topic's values as what they have to be, without a look at any row."""
     columns = _columns(table, template)
     return sql.SQL(_TYPED).format(casts=_casts(columns), arrays=_arrays(columns), raw=_raw(columns))
+
+
+def array(texts: Iterable[str]) -> str:
+    """A `text[]` as PostgreSQL reads it. To have one made of a list is a tenth of a quick read."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join([f'"{text}"' for text in quoted]) + "}"
+
+
+def arrays(values: Iterable[Sequence[str]]) -> list[str]:
+    """Values of the same columns → an array for each column."""
+    return [array(column) for column in zip(*values, strict=True)]
 
 
 def written(statement: sql.Composed) -> sql.Composed:

@@ -71,7 +71,7 @@ class Log:
 
     def keys(self) -> list[str]:
         """What single-column keys were asked for, one text for each statement."""
-        return _KEYS.findall(self._text())
+        return [keys.replace('"', "") for keys in _KEYS.findall(self._text())]
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
@@ -16,6 +18,7 @@ from bridge.changes import Snapshot
 from bridge.errors import DatabaseError, ProtocolError
 from bridge.loader import Loader
 from bridge.refusals import TRIES, RefusedError
+from bridge.statements import array
 from bridge.topics import Template
 from tests.support import Server, connect
 from tests.support.capture import config, entry
@@ -447,3 +450,10 @@ async def test_there_is_one_spelling(admin: psycopg.Connection, loader: Loader) 
     assert "orders/42" in str(answers[0])
     assert "integer" in str(answers[2])
     assert [len(a.rows) for a in answers if isinstance(a, Snapshot)] == [1, 0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
+@example(["", " ", "NULL", "null", "{}", "a,b", '"', "\\", '\\"', "\n", "'", "🛒"])
+def test_an_array_is_read_as_it_was_written(admin: psycopg.Connection, texts: list[str]) -> None:
+    assert admin.execute("SELECT %s::text[]", (array(texts),)).fetchone() == (texts,)
