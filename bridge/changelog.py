@@ -25,13 +25,14 @@ from bridge import storage
 from bridge.changes import Gap, Malformed, Said, heard
 from bridge.cursor import Moment
 from bridge.errors import DatabaseError
-from bridge.statements import array, written
+from bridge.parameters import array
+from bridge.statements import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bridge.changes import Change
-    from bridge.statements import Ahead
+    from bridge.parameters import Ahead
 
 LIMIT = 20_000
 """Kept payloads read at a time; where there are more, everything is read anew instead."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from bridge.loader import Loader
     from bridge.metrics import Metrics
     from bridge.pacing import Pacing
+    from bridge.parameters import Ahead
     from bridge.routes import Topic
-    from bridge.statements import Ahead
     from bridge.turns import Request
 
     Answers = Mapping[Topic, Snapshot | ProtocolError]

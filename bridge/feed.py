@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bridge.changes import Change, Mark, Ring
     from bridge.cursor import Moment
     from bridge.pacing import Pacing
-    from bridge.statements import Ahead
+    from bridge.parameters import Ahead
 
 PACE = 0.02
 """Seconds from one read to the next."""

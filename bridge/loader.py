@@ -20,8 +20,9 @@ from bridge.changes import Snapshot, State
 from bridge.cursor import Moment
 from bridge.errors import DatabaseError, ProtocolError
 from bridge.opening import Opening
+from bridge.parameters import Ahead, array, arrays
 from bridge.refusals import POLICY, TRIES, VALUE, RaisedError, Tries, raised, refusal
-from bridge.statements import Ahead, Statements, array, arrays
+from bridge.statements import Statements
 from bridge.wire import ErrorCode
 
 if TYPE_CHECKING:

@@ -11,14 +11,15 @@ an index is used for a value, but not for an expression that could tell of hidde
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from psycopg import sql
+
+from bridge.parameters import FREE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bridge.changes import Key
     from bridge.tables import Column, Parent, Table
     from bridge.topics import Template
 
@@ -75,22 +76,6 @@ SELECT ARRAY[{texts}]::text[],
        EXISTS (SELECT FROM {rows} t, {asked} k WHERE {match})
 FROM {table} t, {asked} k WHERE {match}
 """
-
-
-FREE = 4
-"""The first parameter that is not a changelog's."""
-
-
-class Ahead(NamedTuple):
-    """Keys whose rows a changelog is to read with what was kept, at one moment with it."""
-
-    table: str
-    keys: Sequence[Key]
-    statement: sql.Composed
-
-    @property
-    def columns(self) -> list[str]:
-        return arrays(self.keys)
 
 
 class Statements:
@@ -185,17 +170,6 @@ def _typed(table: Table, template: Template) -> sql.Composed:
     """One topic's values as what they have to be, without a look at any row."""
     columns = _columns(table, template)
     return sql.SQL(_TYPED).format(casts=_casts(columns), arrays=_arrays(columns), raw=_raw(columns))
-
-
-def array(texts: Iterable[str]) -> str:
-    """A `text[]` as PostgreSQL reads it. To have one made of a list is a tenth of a quick read."""
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return "{" + ",".join([f'"{text}"' for text in quoted]) + "}"
-
-
-def arrays(values: Iterable[Sequence[str]]) -> list[str]:
-    """Values of the same columns → an array for each column."""
-    return [array(column) for column in zip(*values, strict=True)]
 
 
 def written(statement: sql.Composed) -> sql.Composed:

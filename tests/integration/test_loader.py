@@ -17,8 +17,8 @@ from bridge import catalog
 from bridge.changes import Snapshot
 from bridge.errors import DatabaseError, ProtocolError
 from bridge.loader import Loader
+from bridge.parameters import array
 from bridge.refusals import TRIES, RefusedError
-from bridge.statements import array
 from bridge.topics import Template
 from tests.support import Server, connect
 from tests.support.capture import config, entry
