@@ -41,12 +41,7 @@ DECLARE
     touched bigint;
     said text;
 BEGIN{attempt}
-    BEGIN
-        IF TG_OP = 'INSERT' THEN{insert}
-        ELSIF TG_OP = 'UPDATE' THEN{update}
-        ELSIF TG_OP = 'DELETE' THEN{delete}
-        ELSE{truncate}
-        END IF;
+    BEGIN{work}
     EXCEPTION WHEN OTHERS THEN
         BEGIN{fault}
         EXCEPTION WHEN OTHERS THEN
@@ -57,6 +52,15 @@ BEGIN{attempt}
     RETURN NULL;
 END
 """
+)
+
+_WORK = sql.SQL(
+    """
+        IF TG_OP = 'INSERT' THEN{insert}
+        ELSIF TG_OP = 'UPDATE' THEN{update}
+        ELSIF TG_OP = 'DELETE' THEN{delete}
+        ELSE{truncate}
+        END IF;"""
 )
 
 # As a condition it is no statement, which costs less.
@@ -87,12 +91,7 @@ BEGIN{attempt}
     ELSE
         kept := '{{}}';
         <<capture>>
-        BEGIN
-            IF TG_OP = 'INSERT' THEN{insert}
-            ELSIF TG_OP = 'UPDATE' THEN{update}
-            ELSIF TG_OP = 'DELETE' THEN{delete}
-            ELSE{truncate}
-            END IF;
+        BEGIN{work}
         EXCEPTION WHEN OTHERS THEN
             kept := '{{}}';
             BEGIN{fault}
@@ -111,7 +110,7 @@ BEGIN{attempt}
     IF pg_try_advisory_xact_lock_shared({pace})
         AND current_setting('max_prepared_transactions') = '0'
     THEN
-        PERFORM pg_notify({channel}, CASE WHEN said <> ''
+        PERFORM pg_notify({channel}, CASE WHEN octet_length(said) <= {short}
             THEN {named} || pg_current_xact_id() || '",' || substr(said, 2) ELSE {ring} END);
     END IF;
     RETURN NULL;
@@ -195,10 +194,11 @@ def body(table: Table, schema: str) -> str:
     said = list(_announcements(table, schema))
     events = ("insert", "update", "delete", "truncate", "fault")
     branches = {event: sql.SQL("").join(parts[event] for parts in said) for event in events}
-    branches["attempt"] = _attempt(table, schema)
+    parts = {"attempt": _attempt(table, schema), "work": _WORK.format(**branches)}
+    parts["fault"] = branches["fault"]
     if not keeps(table):
-        return _BODY.format(**branches).as_string(None)
-    return _KEEPING.format(**branches, **_kept(schema)).as_string(None)
+        return _BODY.format(**parts).as_string(None)
+    return _KEEPING.format(**parts, **_kept(schema)).as_string(None)
 
 
 def _attempt(table: Table, schema: str) -> sql.Composed:
@@ -226,6 +226,7 @@ def _kept(schema: str) -> Parts:
         "channel": sql.Literal(schema),
         "ring": sql.Literal(json.dumps({"ring": "changes"})),
         "named": sql.Literal('{"ring":"changes","xid":"'),
+        "short": sql.Literal(fragments.PAYLOAD),
     }
 
 
