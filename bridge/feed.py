@@ -21,9 +21,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from bridge.changelog import changes
 from bridge.changes import Gap
-from bridge.refusals import VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -39,6 +40,12 @@ PACE = 0.02
 
 AHEAD = 16
 """Changes that are remembered of what rings named; the rows of others are read in their time."""
+
+PROMPT = 0.25
+"""Seconds that a read may take with rows that are read ahead, before it is made without …"""
+
+PAUSE = 10.0
+"""… for so long: the server may still wait for what that read waited for."""
 
 POLL = 0.1
 """Seconds between reads where writers do not ring."""
@@ -74,6 +81,7 @@ class Feed:
         self._ahead = ahead
         self._foresee = foresee
         self._named: list[Change] = []
+        self._not_before = -math.inf  # is anything read ahead
         self._rung = asyncio.Event()
         self._turn = asyncio.Lock()
         self._number = 0
@@ -94,8 +102,7 @@ class Feed:
     def heard(self, ring: Ring) -> None:
         """Somebody wrote, or another instance has something to say of it."""
         self._pacing.ring(ring)
-        if len(self._named) < AHEAD:
-            self._named += ring.changes
+        self._named = [*self._named, *ring.changes[:AHEAD]][:AHEAD]
         self.ring()
 
     def ring(self) -> None:
@@ -143,7 +150,7 @@ class Feed:
     async def _read_on(self, mark: Mark) -> bool:
         """Whether there was anything."""
         named, self._named = self._named, []
-        ahead = self._ahead(named) if named else None
+        ahead = self._ahead(named) if named and time.monotonic() >= self._not_before else None
         kept = await self._kept(mark[1], ahead)
         about = self._known(kept) or await self._changelog.about()
         if self.mark != mark:  # forgotten meanwhile
@@ -165,11 +172,13 @@ class Feed:
         return bool(kept.payloads)
 
     async def _kept(self, since: Moment, ahead: Ahead | None) -> Kept | None:
-        try:
-            return await self._changelog.read(since, self.tables, ahead)
-        except VALUE:  # any role can name keys that are none, and a row may be beyond JSON
-            if ahead is None:
-                raise
+        """What rows are read ahead must keep no other table's changes waiting: any role can name
+        keys that are none, a row may be beyond JSON, and its table locked."""
+        if ahead is not None:
+            with suppress(psycopg.Error, TimeoutError):
+                async with asyncio.timeout(PROMPT):
+                    return await self._changelog.read(since, self.tables, ahead)
+            self._not_before = time.monotonic() + PAUSE
         return await self._changelog.read(since, self.tables)
 
     def _known(self, kept: Kept | None) -> About | None:

@@ -6,24 +6,27 @@ What was read is what PostgreSQL's own log says: it has each statement before th
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.feed import AHEAD
 from bridge.pacer import State, Tempo
 from tests.support import PATIENCE, connect
 from tests.support.bridges import becomes, configure, running
 from tests.support.visitor import visiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import psycopg
 
     from bridge.demo.postgres import Postgres
+    from tests.support.bridges import Running
     from tests.support.visitor import Visit
 
 TABLES = """
@@ -49,6 +52,9 @@ who came meanwhile, and as much again for those that were given up for the lock.
 _KEYS = re.compile(r"^rowcast\|DETAIL:  [Pp]arameters: \$1 = '\{(.*)\}'$", re.MULTILINE)
 
 
+_AHEAD = re.compile(r"^rowcast\|DETAIL:  [Pp]arameters: .*\$4 = '\{(.*)\}'$", re.MULTILINE)
+
+
 class Log:
     """What the bridge has asked PostgreSQL since this was made."""
 
@@ -68,6 +74,10 @@ class Log:
         """Those of them that read what was kept, too."""
         of = rf'^rowcast\|LOG:  .*(?:\n\t.*)*?"public"\."{table}".*(?:\n\t.*)*?"rowcast"\."changes"'
         return len(re.findall(of, self._text(), re.MULTILINE))
+
+    def ahead(self) -> list[list[str]]:
+        """The keys that were asked for together with what was kept."""
+        return [keys.split(",") for keys in _AHEAD.findall(self._text())]
 
     def keys(self) -> list[str]:
         """What single-column keys were asked for, one text for each statement."""
@@ -107,17 +117,28 @@ async def test_nobody_subscribed_no_reload(
         assert log.keys() == ["1"] * ROUNDS
 
 
-async def test_what_a_ring_names_is_read_with_what_was_kept(
-    application: psycopg.Connection[Any], postgres: Postgres
-) -> None:
-    """One statement for a change, and its message has a cursor past it."""
-    durable = "  items: {durable: true, topics: [items], debounce: 1ms}"
+@asynccontextmanager
+async def ringing(postgres: Postgres) -> AsyncIterator[tuple[Running, Visit]]:
+    """A bridge that is rung for by the writers of durable tables, and who follows `items` there."""
+    tables = "  items: {durable: true, topics: [items], debounce: 1ms}\n  parcels: {durable: true}"
     async with (
-        running(configure(postgres.url(), durable, reconcile="0")) as bridge,
+        running(configure(postgres.url(), tables, reconcile="0")) as bridge,
         visiting(bridge.url, "items") as visit,
     ):
         await visit.begin()
         await becomes(bridge, State.RESTING)
+        yield bridge, visit
+
+
+def failed(bridge: Running) -> float | None:
+    return bridge.bridge.metrics.registry.get_sample_value("rowcast_load_errors_total")
+
+
+async def test_what_a_ring_names_is_read_with_what_was_kept(
+    application: psycopg.Connection[Any], postgres: Postgres
+) -> None:
+    """One statement for a change, and its message has a cursor past it."""
+    async with ringing(postgres) as (bridge, visit):
         log = Log(postgres)
         for n in range(1, Tempo().busy):
             application.execute("UPDATE items SET n = %s WHERE id = 1", (n,))
@@ -128,25 +149,50 @@ async def test_what_a_ring_names_is_read_with_what_was_kept(
             assert (await again.begin())[1] == []
 
 
+NAMES = """SELECT pg_notify('rowcast', '{"ring":"changes","xid":"1","t":"%s","o":"u","k":%s}')"""
+
+
 async def test_keys_that_are_none_keep_no_change_from_being_read(
     application: psycopg.Connection[Any], postgres: Postgres
 ) -> None:
     """Any role can ring, and name what it likes."""
-    durable = "  items: {durable: true, topics: [items], debounce: 1ms}"
-    ring = '{"ring":"changes","xid":"1","t":"items","o":"u","k":[["none"]]}'
-    async with (
-        running(configure(postgres.url(), durable, reconcile="0")) as bridge,
-        visiting(bridge.url, "items") as visit,
-    ):
-        await visit.begin()
-        await becomes(bridge, State.RESTING)
+    async with ringing(postgres) as (bridge, visit):
         for n in range(1, Tempo().busy):
             with application.transaction():
-                application.execute("SELECT pg_notify('rowcast', %s)", (ring,))
+                application.execute((NAMES % ("items", '[["none"]]')).encode())
                 application.execute("UPDATE items SET n = %s WHERE id = 1", (n,))
             assert (await visit.next())["row"] == {"id": 1, "n": n}
-        failed = bridge.bridge.metrics.registry.get_sample_value("rowcast_load_errors_total")
-        assert failed == 0
+        assert failed(bridge) == 0
+
+
+async def test_of_what_is_named_no_more_is_read_ahead_than_a_few(
+    application: psycopg.Connection[Any], postgres: Postgres
+) -> None:
+    async with ringing(postgres) as (_, visit):
+        log = Log(postgres)
+        keys = [[str(n)] for n in range(1, 500)]
+        application.execute((NAMES % ("items", json.dumps(keys))).encode())
+        application.execute("UPDATE items SET n = 1 WHERE id = 1")
+        assert (await visit.next())["row"] == {"id": 1, "n": 1}
+        assert 1 <= max(map(len, log.ahead())) <= AHEAD
+
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'parcels'::regclass"
+
+
+async def test_a_table_that_is_locked_keeps_no_change_of_another_from_being_read(
+    application: psycopg.Connection[Any], postgres: Postgres
+) -> None:
+    """Whoever names its rows would have that read wait, until PostgreSQL gives it up."""
+    async with ringing(postgres) as (bridge, visit), visiting(bridge.url, "parcels") as other:
+        await other.begin()
+        with connect(postgres.url()) as altering, altering.transaction():
+            altering.execute("LOCK TABLE parcels IN ACCESS EXCLUSIVE MODE")
+            application.execute((NAMES % ("parcels", '[["1"]]')).encode())
+            application.execute("UPDATE items SET n = 1 WHERE id = 1")
+            assert (await visit.next())["row"] == {"id": 1, "n": 1}
+            assert application.execute(WAITING).fetchone() == (1,), "it waited for that read's end"
+            assert failed(bridge) == 0
 
 
 THERE_AND_BACK = "UPDATE {0} SET n = n + 1 WHERE id = 1; {1} UPDATE {0} SET n = n - 1 WHERE id = 1"
